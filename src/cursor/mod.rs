@@ -1,0 +1,87 @@
+//! Cursors: many sorted runs seen as one.
+//!
+//! A *run* is anything sorted by internal key (user key ascending, seqno descending): a memtable
+//! or a table. Each has a cursor of its own that implements [`Cursor`]; [`MergingCursor`] makes
+//! one run of many, and [`VisibleCursor`] shows of it what a snapshot sees.
+//!
+//! ```text
+//!   VisibleCursor    one row a user key: the newest the snapshot sees, if it is not deleted
+//!        ▲
+//!   MergingCursor    every version of every key, in the order of the internal keys
+//!     ▲  ▲  ▲
+//!   memtable · table · table
+//! ```
+//!
+//! # Invariants
+//!
+//! - A cursor is either on a row (`valid`) or off its rows; off, only a seek revives it.
+//! - After an error a cursor is off its rows.
+//!
+//! Spec: `format-spec/02-rows.md`. I/O: none of its own. Unsafe: none.
+
+use crate::error::Result;
+use crate::format::row::Kind;
+use crate::value::Value;
+
+mod merging;
+mod visible;
+
+pub(crate) use merging::MergingCursor;
+pub(crate) use visible::VisibleCursor;
+
+/// Where a value lies inside its run, for whoever can borrow from that run for longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In a memtable: the number of its node.
+    Node(u32),
+    /// In a mapped table: bytes of the file.
+    File {
+        /// Offset from the start of the file.
+        offset: u64,
+        /// Length in bytes.
+        len: u32,
+    },
+    /// Only in the cursor itself (blocks read to the heap): must be copied or shared.
+    Cursor,
+}
+
+/// A position in one sorted run.
+///
+/// `key`, `seqno`, `kind`, `expires_at`, `value`, `location` and `owned_value` speak of the row
+/// that the cursor is on; off its rows they are empty or zero, never a panic.
+pub(crate) trait Cursor {
+    /// Moves to the first row.
+    fn seek_first(&mut self) -> Result<()>;
+    /// Moves to the last row.
+    fn seek_last(&mut self) -> Result<()>;
+    /// Moves to the first row at or after the internal key (`key`, `seqno`).
+    fn seek(&mut self, key: &[u8], seqno: u64) -> Result<()>;
+    /// Moves to the last row at or before the internal key (`key`, `seqno`).
+    fn seek_for_prev(&mut self, key: &[u8], seqno: u64) -> Result<()>;
+    /// Moves to the next row in the order of the internal keys.
+    fn next(&mut self) -> Result<()>;
+    /// Moves to the row before.
+    fn prev(&mut self) -> Result<()>;
+    /// Moves to the first row of the next user key.
+    fn next_key(&mut self) -> Result<()>;
+    /// Whether the row before this one has the same user key. May be answered by looking, without
+    /// moving; a run that holds each key once answers `false` at once.
+    fn prev_has_same_key(&mut self) -> Result<bool>;
+
+    /// Whether the cursor is on a row.
+    fn valid(&self) -> bool;
+    /// The user key.
+    fn key(&self) -> &[u8];
+    /// The seqno.
+    fn seqno(&self) -> u64;
+    /// The kind.
+    fn kind(&self) -> Kind;
+    /// When the row expires, in seconds since 1970; 0 is never.
+    fn expires_at(&self) -> u64;
+    /// The value, also if the table keeps it out of line.
+    fn value(&self) -> &[u8];
+    /// Where the value lies.
+    fn location(&self) -> Location;
+    /// The value as something that outlives the cursor: short ones copied, long ones shared.
+    fn owned_value(&self) -> Value<'static>;
+}

@@ -1,0 +1,7 @@
+//! Bytes: every structure that TinyDB stores, as pure functions from and to `&[u8]`.
+
+#![forbid(unsafe_code)]
+
+pub mod checksum;
+pub mod error;
+pub mod row;
