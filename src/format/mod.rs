@@ -4,4 +4,5 @@
 
 pub mod checksum;
 pub mod error;
+pub mod file_name;
 pub mod row;
