@@ -7,3 +7,9 @@
 
 mod error;
 mod format;
+mod options;
+mod value;
+
+pub use bytes::Bytes;
+pub use options::{ChecksumPolicy, Durability, LogRecovery, ReadMode};
+pub use value::Value;
