@@ -5,4 +5,5 @@
 pub mod checksum;
 pub mod error;
 pub mod file_name;
+pub mod log_op;
 pub mod row;

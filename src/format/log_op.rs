@@ -1,0 +1,384 @@
+//! The log operation: one put, delete or merge inside a batch record of the log.
+//!
+//! A batch record's payload is nothing but operations, back to back. A
+//! write batch collects them in this very encoding, so writing it encodes nothing again. Operation `i` of a record has the record's first seqno plus `i`.
+//!
+//! ```text
+//!  0     1         5         7           11           (19)
+//!  │ tag │ tree_id │ key_len │ value_len │ expires_at │ key … │ value … │
+//!  │ u8  │ u32     │ u16     │ u32       │ u64, if    │       │         │
+//!  │     │         │         │           │ tag bit 7  │       │         │
+//! ```
+//!
+//! # Invariants
+//!
+//! - An operation has one encoding: no expiry field that says "never", no value on a delete.
+//! - The decoder borrows from the payload and copies nothing.
+//!
+//! Spec: `format-spec/07-wal.md`. I/O: none. Unsafe: none.
+
+use std::iter::FusedIterator;
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::error::{FormatError, Rule, rules};
+use super::row::{Kind, MAX_EXPIRY, Row};
+
+rules! { RULES:
+    FIELDS_IN_BOUNDS = "O1", "an operation's fixed fields lie inside the payload";
+    KNOWN_TAG = "O2", "tag bits 0 to 3 are a known kind and bits 4 to 6 are zero";
+    KNOWN_TREE = "O3", "the tree id is 0";
+    EXPIRY_IN_RANGE = "O4", "an expiry is 1 to 2^48 and stands on no delete";
+    DELETE_IS_BARE = "O5", "a delete has no value";
+    ROW_IN_BOUNDS = "O6", "an operation's key and value lie inside the payload";
+    EXACT_COUNT = "O7", "the payload ends with the last operation";
+}
+
+/// The fixed fields at the start of every operation.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct OpHeader {
+    /// Bits 0 to 3: the [`Kind`]; bit 7: an expiry follows this header; the others are zero.
+    pub tag: u8,
+    /// The tree that the operation belongs to; 0 today.
+    pub tree_id: U32,
+    /// Length of the user key.
+    pub key_len: U16,
+    /// Length of the value or operand; 0 for a delete.
+    pub value_len: U32,
+}
+
+/// Length of [`OpHeader`]; the expiry, if there is one, starts here.
+pub const OP_HEADER_LEN: usize = size_of::<OpHeader>();
+/// Length of the expiry field.
+pub const EXPIRY_LEN: usize = size_of::<U64>();
+const _: () = assert!(OP_HEADER_LEN == 11, "format-spec/07-wal.md fixes this size");
+
+const KIND_BITS: u8 = 0x0F;
+const EXPIRY_BIT: u8 = 0x80;
+
+/// One operation of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op<'a> {
+    /// What it says about the key.
+    pub kind: Kind,
+    /// The tree that it belongs to; 0 today.
+    pub tree_id: u32,
+    /// When the row expires, in seconds since 1970; 0 is never.
+    pub expires_at: u64,
+    /// The user key.
+    pub key: &'a [u8],
+    /// The value or operand; empty for a delete.
+    pub value: &'a [u8],
+}
+
+impl<'a> Op<'a> {
+    /// The row that this operation makes when it is the one with `seqno`.
+    #[inline]
+    #[must_use]
+    pub const fn row(&self, seqno: u64) -> Row<'a> {
+        let Self { kind, expires_at, key, value, .. } = *self;
+        Row { key, seqno, kind, expires_at, value }
+    }
+}
+
+/// Why an operation has no encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLarge {
+    /// The key is longer than 65,535 bytes.
+    Key,
+    /// The value is longer than 4 GiB − 1.
+    Value,
+}
+
+/// Length of the encoding of an operation.
+#[must_use]
+pub const fn op_len(key_len: usize, value_len: usize, has_expiry: bool) -> usize {
+    let expiry_len = if has_expiry { EXPIRY_LEN } else { 0 };
+    OP_HEADER_LEN.saturating_add(expiry_len).saturating_add(key_len).saturating_add(value_len)
+}
+
+/// Appends the encoding of `op`. A delete's value and expiry are left out.
+///
+/// # Errors
+///
+/// [`TooLarge`] if a length does not fit its field; then `out` is unchanged.
+pub fn encode_op(out: &mut Vec<u8>, op: &Op<'_>) -> Result<(), TooLarge> {
+    let (value, expires_at) = match op.kind {
+        Kind::Delete => (&[][..], 0),
+        Kind::Put | Kind::Merge => (op.value, op.expires_at),
+    };
+    let key_len = u16::try_from(op.key.len()).map_err(|_| TooLarge::Key)?;
+    let value_len = u32::try_from(value.len()).map_err(|_| TooLarge::Value)?;
+    let has_expiry = expires_at != 0;
+    let header = OpHeader {
+        tag: op.kind as u8 | if has_expiry { EXPIRY_BIT } else { 0 },
+        tree_id: op.tree_id.into(),
+        key_len: key_len.into(),
+        value_len: value_len.into(),
+    };
+    out.reserve(op_len(op.key.len(), value.len(), has_expiry));
+    out.extend_from_slice(header.as_bytes());
+    if has_expiry {
+        out.extend_from_slice(U64::new(expires_at).as_bytes());
+    }
+    out.extend_from_slice(op.key);
+    out.extend_from_slice(value);
+    Ok(())
+}
+
+/// The operations of one batch record, in order; after an error, nothing.
+#[derive(Clone, Debug)]
+pub struct Ops<'a> {
+    payload: &'a [u8],
+    rest: &'a [u8],
+    left_count: u32,
+    ended: bool,
+}
+
+impl<'a> Ops<'a> {
+    /// The operations in `payload`, which must be `op_count`.
+    #[must_use]
+    pub const fn new(payload: &'a [u8], op_count: u32) -> Self {
+        Self { payload, rest: payload, left_count: op_count, ended: false }
+    }
+
+    /// Where the next operation starts, in bytes from the payload's start.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.payload.len().saturating_sub(self.rest.len())
+    }
+
+    fn parse_next(&mut self) -> Result<Op<'a>, FormatError> {
+        let start = self.offset();
+        let broken = |rule: &'static Rule, at: usize| rule.broken(start.saturating_add(at) as u64);
+        let (header, rest) =
+            OpHeader::ref_from_prefix(self.rest).map_err(|_| broken(&FIELDS_IN_BOUNDS, 0))?;
+        let kind = match Kind::from_u8(header.tag & KIND_BITS) {
+            Some(kind) if header.tag & !(KIND_BITS | EXPIRY_BIT) == 0 => kind,
+            _ => return Err(broken(&KNOWN_TAG, 0)),
+        };
+        if header.tree_id != 0 {
+            return Err(broken(&KNOWN_TREE, 1));
+        }
+        let value_len = header.value_len.get();
+        if kind == Kind::Delete && value_len != 0 {
+            return Err(broken(&DELETE_IS_BARE, 7));
+        }
+        let (expires_at, rest) = if header.tag & EXPIRY_BIT == 0 {
+            (0, rest)
+        } else {
+            let (expires_at, rest) =
+                U64::ref_from_prefix(rest).map_err(|_| broken(&FIELDS_IN_BOUNDS, OP_HEADER_LEN))?;
+            if kind == Kind::Delete || !(1..=MAX_EXPIRY).contains(&expires_at.get()) {
+                return Err(broken(&EXPIRY_IN_RANGE, OP_HEADER_LEN));
+            }
+            (expires_at.get(), rest)
+        };
+        let out_of_bounds = || broken(&ROW_IN_BOUNDS, 5);
+        let value_len = usize::try_from(value_len).map_err(|_| out_of_bounds())?;
+        let (key, rest) =
+            rest.split_at_checked(header.key_len.get().into()).ok_or_else(out_of_bounds)?;
+        let (value, rest) = rest.split_at_checked(value_len).ok_or_else(out_of_bounds)?;
+        self.rest = rest;
+        Ok(Op { kind, tree_id: header.tree_id.get(), expires_at, key, value })
+    }
+}
+
+impl<'a> Iterator for Ops<'a> {
+    type Item = Result<Op<'a>, FormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let result = match self.left_count.checked_sub(1) {
+            Some(left_count) => {
+                self.left_count = left_count;
+                self.parse_next()
+            }
+            None if self.rest.is_empty() => {
+                self.ended = true;
+                return None;
+            }
+            None => Err(EXACT_COUNT.broken(self.offset() as u64)),
+        };
+        self.ended = result.is_err();
+        Some(result)
+    }
+}
+
+impl FusedIterator for Ops<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn put<'a>(key: &'a [u8], value: &'a [u8], expires_at: u64) -> Op<'a> {
+        Op { kind: Kind::Put, tree_id: 0, expires_at, key, value }
+    }
+
+    fn merge<'a>(key: &'a [u8], value: &'a [u8], expires_at: u64) -> Op<'a> {
+        Op { kind: Kind::Merge, ..put(key, value, expires_at) }
+    }
+
+    fn delete(key: &[u8]) -> Op<'_> {
+        Op { kind: Kind::Delete, ..put(key, b"", 0) }
+    }
+
+    fn encode(ops: &[Op<'_>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for op in ops {
+            encode_op(&mut out, op).unwrap();
+        }
+        out
+    }
+
+    fn decode(payload: &[u8], op_count: u32) -> Result<Vec<Op<'_>>, FormatError> {
+        Ops::new(payload, op_count).collect()
+    }
+
+    fn count(ops: &[Op<'_>]) -> u32 {
+        u32::try_from(ops.len()).unwrap()
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        let bytes = encode(&[put(b"key", b"value", 0x0102_0304)]);
+        #[rustfmt::skip]
+        let want = [
+            0x80,                                           // a put with an expiry
+            0, 0, 0, 0,                                     // tree 0
+            3, 0,                                           // key_len
+            5, 0, 0, 0,                                     // value_len
+            0x04, 0x03, 0x02, 0x01, 0, 0, 0, 0,             // expires_at
+            b'k', b'e', b'y', b'v', b'a', b'l', b'u', b'e',
+        ];
+        assert_eq!(bytes, want);
+        assert_eq!(encode(&[delete(b"k")]), [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, b'k']);
+        assert_eq!(encode(&[merge(b"", b"1", 0)]), [2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, b'1']);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let (long_key, long_value) = (vec![7; 65_535], vec![9; 100_000]);
+        let cases: &[&[Op<'_>]] = &[
+            &[],
+            &[put(b"", b"", 0)],
+            &[delete(b""), delete(b"\xff")],
+            &[put(b"a", b"1", 1), merge(b"a", b"2", MAX_EXPIRY), delete(b"a")],
+            &[put(&long_key, &long_value, 0), delete(&long_key)],
+        ];
+        for ops in cases {
+            let bytes = encode(ops);
+            assert_eq!(decode(&bytes, count(ops)).as_deref(), Ok(*ops));
+            let len: usize =
+                ops.iter().map(|op| op_len(op.key.len(), op.value.len(), op.expires_at != 0)).sum();
+            assert_eq!(bytes.len(), len);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_its_field_is_not_encoded() {
+        let mut out = vec![1];
+        assert_eq!(encode_op(&mut out, &put(&[0; 65_536], b"", 0)), Err(TooLarge::Key));
+        assert_eq!(out, [1]);
+    }
+
+    #[test]
+    fn a_delete_is_encoded_bare() {
+        let odd = Op { value: b"v", expires_at: 9, ..delete(b"k") };
+        assert_eq!(encode(&[odd]), encode(&[delete(b"k")]));
+    }
+
+    #[track_caller]
+    fn check_broken(payload: &[u8], op_count: u32, id: &str, at: u64) {
+        let mut ops = Ops::new(payload, op_count);
+        let error = ops.find_map(Result::err).expect("a broken rule");
+        assert_eq!((error.rule().id, error.at()), (id, at));
+        assert!(ops.next().is_none(), "nothing comes after an error");
+    }
+
+    #[test]
+    fn each_broken_rule_is_named_with_its_place() {
+        let good = encode(&[put(b"k", b"v", 0)]);
+        let with = |at: usize, bytes: &[u8]| {
+            let mut payload = good.clone();
+            payload.splice(at..at + bytes.len(), bytes.iter().copied());
+            payload
+        };
+        check_broken(b"", 1, "O1", 0);
+        check_broken(&good[..10], 1, "O1", 0);
+        check_broken(&with(0, &[0x80]), 1, "O1", 11);
+        check_broken(&with(0, &[3]), 1, "O2", 0);
+        for bit in 4..7 {
+            check_broken(&with(0, &[1 << bit]), 1, "O2", 0);
+        }
+        check_broken(&with(1, &[1]), 1, "O3", 1);
+        check_broken(&with(4, &[1]), 1, "O3", 1);
+        let dated = encode(&[put(b"k", b"v", 5)]);
+        for (tag, expires_at) in [(0x80, 0), (0x80, MAX_EXPIRY + 1), (0x82, u64::MAX)] {
+            let mut payload = dated.clone();
+            payload[0] = tag;
+            payload[11..19].copy_from_slice(U64::new(expires_at).as_bytes());
+            check_broken(&payload, 1, "O4", 11);
+        }
+        let mut dated_delete = dated;
+        dated_delete[0] = 0x81;
+        dated_delete[7] = 0;
+        check_broken(&dated_delete, 1, "O4", 11);
+        check_broken(&with(0, &[1]), 1, "O5", 7);
+        check_broken(&with(5, &[2, 0]), 1, "O6", 5);
+        check_broken(&with(5, &[3, 0]), 1, "O6", 5);
+        check_broken(&with(7, &[2]), 1, "O6", 5);
+        check_broken(&with(7, &[0xff; 4]), 1, "O6", 5);
+        check_broken(&good, 0, "O7", 0);
+        check_broken(&[&good[..], &good].concat(), 1, "O7", 13);
+        check_broken(&good, 2, "O1", 13);
+    }
+
+    #[test]
+    fn every_truncation_and_every_bit_flip_is_an_error_or_another_encoding() {
+        let ops = [put(b"key", b"value", 77), delete(b"k2"), merge(b"", b"+1", 0)];
+        let good = encode(&ops);
+        for len in 0..good.len() {
+            assert!(decode(&good[..len], 3).is_err(), "cut to {len} bytes");
+        }
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(found) = decode(&bytes, 3) {
+                assert_eq!(encode(&found), bytes, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_operation_is_the_row_of_its_seqno() {
+        let row = put(b"k", b"v", 5).row(42);
+        assert_eq!(row, Row { key: b"k", seqno: 42, kind: Kind::Put, expires_at: 5, value: b"v" });
+    }
+
+    #[test]
+    fn rules_are_numbered_in_order() {
+        let ids: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
+        assert_eq!(ids, ["O1", "O2", "O3", "O4", "O5", "O6", "O7"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_to_one_encoding_or_an_error(
+            payload in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..64),
+            op_count in 0u32..5,
+        ) {
+            if let Ok(ops) = decode(&payload, op_count) {
+                prop_assert_eq!(encode(&ops), payload);
+            }
+        }
+    }
+}
