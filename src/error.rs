@@ -150,7 +150,11 @@ impl fmt::Display for Error {
                 write!(f, "the database is open elsewhere: {} is locked", path.display())
             }
             Self::Locked { path, holder } => {
-                write!(f, "the database is open elsewhere: {} is locked by {holder}", path.display())
+                write!(
+                    f,
+                    "the database is open elsewhere: {} is locked by {holder}",
+                    path.display()
+                )
             }
             Self::NotFound { path } => write!(f, "there is no database at {}", path.display()),
             Self::AlreadyExists { path } => write!(f, "{} exists already", path.display()),

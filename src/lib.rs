@@ -8,6 +8,7 @@
 mod error;
 mod format;
 mod options;
+mod storage;
 mod value;
 
 pub use bytes::Bytes;

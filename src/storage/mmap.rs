@@ -1,0 +1,143 @@
+//! Map: a whole file as memory, read-only.
+//!
+//! The file's pages stand in the page cache once, for all processes, and a read is a load. The
+//! map outlives the descriptor and the name: a removed file keeps its blocks until the last map
+//! of it is gone.
+//!
+//! # Invariants
+//!
+//! - Only finished files are mapped, and nothing in TinyDB writes to a finished file.
+//! - A map is never empty: the system refuses that, so an empty file is plain empty bytes.
+//!
+//! Spec: none. I/O: the map itself, `/proc/self/smaps`. Unsafe: `mmap`.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memmap2::{Mmap, MmapOptions};
+
+/// A mapped file. A clone is the same map.
+#[derive(Clone)]
+pub(super) struct Map(Arc<Mmap>);
+
+impl Map {
+    /// Maps the first `len` bytes of `file`, at least one; the file may be closed afterwards.
+    pub(super) fn new(file: &File, len: usize) -> io::Result<Self> {
+        // SAFETY: mapping a file requires that nobody changes or truncates it while the map
+        // lives. Finished files are immutable: a writer renames them into place only when they
+        // are complete, no code path opens one for writing (`Disk::create` demands a new name),
+        // and removal takes the name away while the map keeps the inode. LOCK keeps other
+        // writers out. A log is mapped only by recovery, before this process writes to any, and
+        // is never written again afterwards. `len` is the length that the file has now, so no
+        // page lies wholly past its end. A foreign program that truncates or overwrites the file
+        // breaks this contract; the README tells users so, and offers `ReadMode::Heap`.
+        #[expect(unsafe_code, reason = "mapping a file is unsafe; see SAFETY")]
+        let map = unsafe { MmapOptions::new().len(len).map(file)? };
+        Ok(Self(Arc::new(map)))
+    }
+
+    /// The mapped bytes; they keep the map alive.
+    pub(super) fn bytes(&self) -> Bytes {
+        Bytes::from_owner(self.clone())
+    }
+
+    /// Asks for huge pages; a hint that systems without them ignore.
+    pub(super) fn advise_huge(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = self.0.advise(memmap2::Advice::HugePage);
+    }
+
+    /// How many bytes of the map use huge pages now; `None` if the system doesn't tell.
+    pub(super) fn huge_page_len(&self) -> Option<u64> {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
+        let start = self.0.as_ptr().addr() as u64;
+        huge_page_len(&smaps, start, start.saturating_add(self.0.len() as u64))
+    }
+}
+
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The sum of `FilePmdMapped` over the areas of `smaps` that start in `start..end`.
+///
+/// An area is a line `7f00-7fff r--s …` in hexadecimal, followed by lines `Name:  8 kB`.
+fn huge_page_len(smaps: &str, start: u64, end: u64) -> Option<u64> {
+    let mut inside = false;
+    let mut sum = None;
+    for line in smaps.lines() {
+        if let Some(kib) = line.strip_prefix("FilePmdMapped:").filter(|_| inside) {
+            let kib: u64 = kib.trim().strip_suffix(" kB")?.parse().ok()?;
+            sum = Some(sum.unwrap_or(0) + kib * 1024);
+        } else if let Some(area) = area_start(line) {
+            inside = (start..end).contains(&area);
+        }
+    }
+    sum
+}
+
+/// Where the area starts that `line` introduces, if it introduces one.
+fn area_start(line: &str) -> Option<u64> {
+    let (start, _) = line.split_once(' ')?.0.split_once('-')?;
+    u64::from_str_radix(start, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_map_outlives_the_descriptor_and_the_name() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"in place").unwrap();
+        let map = Map::new(file.as_file(), 8).unwrap();
+        drop(file);
+        assert_eq!(&map.bytes()[..], b"in place");
+        let part = map.bytes().slice(3..);
+        drop(map);
+        assert_eq!(&part[..], b"place");
+    }
+
+    #[test]
+    fn huge_pages_are_a_hint() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![1; 4 << 20]).unwrap();
+        let map = Map::new(file.as_file(), 4 << 20).unwrap();
+        map.advise_huge();
+        assert!(map.bytes().iter().all(|byte| *byte == 1));
+        if let Some(len) = map.huge_page_len() {
+            assert!(len <= 4 << 20, "{len} bytes of a 4 MiB map");
+        }
+    }
+
+    #[test]
+    fn smaps_are_summed_over_the_areas_of_the_map() {
+        let smaps = "\
+1000-2000 r--s 00000000 08:01 7 /db/TABLE-000001
+Size:                  4 kB
+FilePmdMapped:         1 kB
+VmFlags: rd mr
+2000-4000 r--s 00000000 08:01 8 /db/TABLE-000002
+FilePmdMapped:      2048 kB
+4000-5000 r--s 00002000 08:01 8 /db/TABLE-000002
+FilePmdMapped:      4096 kB
+5000-6000 r--s 00000000 08:01 9 /db/TABLE-000003
+FilePmdMapped:         8 kB
+";
+        for (start, end, want) in [
+            (0x1000, 0x2000, Some(1 << 10)),
+            (0x2000, 0x5000, Some(6 << 20)),
+            (0x6000, 0x7000, None),
+            (0x0, 0x1000, None),
+        ] {
+            assert_eq!(huge_page_len(smaps, start, end), want, "{start:#x}..{end:#x}");
+        }
+        assert_eq!(huge_page_len("", 0, u64::MAX), None);
+        assert_eq!(huge_page_len("1000-2000 r\nFilePmdMapped: x kB", 0, u64::MAX), None);
+    }
+}
