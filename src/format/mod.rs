@@ -1,4 +1,6 @@
 //! Bytes: every structure that TinyDB stores, as pure functions from and to `&[u8]`.
+//!
+//! Spec: `format-spec/`, a chapter a file. I/O: none. Unsafe: forbidden.
 
 #![forbid(unsafe_code)]
 

@@ -1,0 +1,9 @@
+//! TinyDB from the outside: one binary, so that it links once.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests make, break and read files themselves"
+)]
+
+mod tidy;
