@@ -22,6 +22,12 @@
 //!
 //! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`, `prefetch.rs`.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the room of system calls and maps"
+)]
+
 use std::fmt::Debug;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
