@@ -1,0 +1,361 @@
+//! Building a block, row by row, in the one encoding that its rows have.
+//!
+//! The builder knows after every row how long the block would be ([`BlockBuilder::len_with`]), so
+//! a table writer can fill a block to its last byte without building it twice.
+//!
+//! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::{
+    BlockHeader, COLUMN_CONTINUES, COLUMN_EXPIRY, COLUMN_KIND, COLUMN_SEQNO, COLUMN_WIDE_OFFSETS,
+    CONSTANT, HEADER_LEN, KIND_OUT_OF_LINE, VARIABLE_KEYS, VARIABLE_VALUES, round_up,
+};
+use crate::format::checksum::{checksum, fingerprint};
+use crate::format::row::{Kind, Row};
+
+/// The smallest and the largest number of a column so far.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    min: u64,
+    max: u64,
+}
+
+impl Span {
+    const EMPTY: Self = Self { min: u64::MAX, max: 0 };
+
+    fn with(self, number: u64) -> Self {
+        Self { min: self.min.min(number), max: self.max.max(number) }
+    }
+
+    /// The smallest width code that holds every difference to the minimum plus `extra`.
+    fn width(self, extra: u64) -> u8 {
+        match (self.max - self.min).saturating_add(extra) {
+            0..=0xFF => 0,
+            0x100..=0xFFFF => 1,
+            0x1_0000..=0xFFFF_FFFF => 2,
+            _ => 3,
+        }
+    }
+}
+
+/// What the encoding depends on, kept up to date row by row.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    row_count: usize,
+    prefix_len: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+    key_len: Option<usize>,
+    value_len: Option<usize>,
+    seqnos: Span,
+    has_kinds: bool,
+    expiries: Span,
+    some_never_expire: bool,
+}
+
+impl Shape {
+    const EMPTY: Self = Self {
+        row_count: 0,
+        prefix_len: 0,
+        key_bytes: 0,
+        value_bytes: 0,
+        key_len: None,
+        value_len: None,
+        seqnos: Span::EMPTY,
+        has_kinds: false,
+        expiries: Span::EMPTY,
+        some_never_expire: false,
+    };
+
+    /// The shape with one more row, whose key shares `shared_len` bytes with the first key.
+    fn with(mut self, row: &Row<'_>, out_of_line: bool, shared_len: usize) -> Self {
+        let same = |old: Option<usize>, new: usize| {
+            (self.row_count == 0 || old == Some(new)).then_some(new)
+        };
+        self.key_len = same(self.key_len, row.key.len());
+        self.value_len = same(self.value_len, row.value.len());
+        self.prefix_len =
+            if self.row_count == 0 { row.key.len() } else { self.prefix_len.min(shared_len) };
+        self.row_count += 1;
+        self.key_bytes += row.key.len();
+        self.value_bytes += row.value.len();
+        self.seqnos = self.seqnos.with(row.seqno);
+        self.has_kinds |= out_of_line || row.kind != Kind::Put;
+        if row.expires_at == 0 {
+            self.some_never_expire = true;
+        } else {
+            self.expiries = self.expiries.with(row.expires_at);
+        }
+        self
+    }
+
+    fn key_heap_len(&self) -> usize {
+        self.key_bytes - self.row_count * self.prefix_len
+    }
+
+    fn key_stride(&self) -> u16 {
+        let suffix_len = self.key_len.map(|len| len - self.prefix_len);
+        suffix_len.and_then(|len| u16::try_from(len).ok()).unwrap_or(VARIABLE_KEYS)
+    }
+
+    fn value_stride(&self) -> u32 {
+        self.value_len.and_then(|len| u32::try_from(len).ok()).unwrap_or(VARIABLE_VALUES)
+    }
+
+    fn seqno_width(&self) -> Option<u8> {
+        match self.seqnos {
+            Span { max: 0, .. } => None,
+            Span { min, max } if min == max => Some(CONSTANT),
+            span => Some(span.width(0)),
+        }
+    }
+
+    fn expiry_width(&self) -> Option<u8> {
+        match self.expiries {
+            Span { max: 0, .. } => None,
+            Span { min, max } if min == max && !self.some_never_expire => Some(CONSTANT),
+            span => Some(span.width(1)),
+        }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.key_heap_len().max(self.value_bytes) > usize::from(u16::MAX)
+    }
+
+    /// Bytes of the block, padded to a multiple of 64.
+    fn len(&self) -> usize {
+        let offsets_len = (self.row_count + 1) << if self.is_wide() { 2 } else { 1 };
+        let numbers_len = |width: Option<u8>| match width {
+            None => 0,
+            Some(CONSTANT) => 8,
+            Some(width) => 8 + (self.row_count << width),
+        };
+        let len = HEADER_LEN
+            + self.row_count.next_multiple_of(16)
+            + if self.key_stride() == VARIABLE_KEYS { offsets_len } else { 0 }
+            + if self.value_stride() == VARIABLE_VALUES { offsets_len } else { 0 }
+            + self.prefix_len
+            + numbers_len(self.seqno_width())
+            + if self.has_kinds { self.row_count } else { 0 }
+            + numbers_len(self.expiry_width())
+            + self.key_heap_len()
+            + self.value_bytes;
+        len.next_multiple_of(64)
+    }
+}
+
+/// Builds one block after the other; its buffers are kept.
+#[derive(Debug)]
+pub struct BlockBuilder {
+    shape: Shape,
+    /// All keys, whole and back to back: the prefix is known only at the end.
+    keys: Vec<u8>,
+    key_ends: Vec<usize>,
+    values: Vec<u8>,
+    value_ends: Vec<usize>,
+    fingerprints: Vec<u8>,
+    seqnos: Vec<u64>,
+    kinds: Vec<u8>,
+    expiries: Vec<u64>,
+}
+
+impl Default for BlockBuilder {
+    fn default() -> Self {
+        Self {
+            shape: Shape::EMPTY,
+            keys: Vec::new(),
+            key_ends: Vec::new(),
+            values: Vec::new(),
+            value_ends: Vec::new(),
+            fingerprints: Vec::new(),
+            seqnos: Vec::new(),
+            kinds: Vec::new(),
+            expiries: Vec::new(),
+        }
+    }
+}
+
+impl BlockBuilder {
+    /// A builder without rows.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.shape.row_count
+    }
+
+    /// Whether there is no row yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shape.row_count == 0
+    }
+
+    /// Bytes of the block as it is; 0 without rows.
+    #[must_use]
+    pub fn block_len(&self) -> usize {
+        if self.is_empty() { 0 } else { self.shape.len() }
+    }
+
+    /// Bytes of the block with one more row; `None` if a block can't have more rows.
+    #[must_use]
+    pub fn len_with(&self, row: &Row<'_>, out_of_line: bool) -> Option<usize> {
+        let shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
+        (shape.row_count <= usize::from(u16::MAX)).then(|| shape.len())
+    }
+
+    fn first_key(&self) -> &[u8] {
+        let end = self.key_ends.first().copied().unwrap_or(0);
+        self.keys.get(..end).unwrap_or_default()
+    }
+
+    /// The key of the last row; empty without rows.
+    #[must_use]
+    pub fn last_key(&self) -> &[u8] {
+        let start = self.key_ends.len().checked_sub(2).and_then(|i| self.key_ends.get(i).copied());
+        self.keys.get(start.unwrap_or(0)..).unwrap_or_default()
+    }
+
+    fn shared_len(&self, key: &[u8]) -> usize {
+        self.first_key().iter().zip(key).take_while(|(a, b)| a == b).count()
+    }
+
+    /// Adds a row. Rows must come in the order of their internal keys.
+    ///
+    /// `hash` is that of the key; with `out_of_line` the value is a reference of chapter 03.
+    pub fn push(&mut self, row: &Row<'_>, out_of_line: bool, hash: u64) {
+        self.shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
+        self.keys.extend_from_slice(row.key);
+        self.key_ends.push(self.keys.len());
+        self.values.extend_from_slice(row.value);
+        self.value_ends.push(self.values.len());
+        self.fingerprints.push(fingerprint(hash));
+        self.seqnos.push(row.seqno);
+        self.kinds.push(row.kind as u8 | if out_of_line { KIND_OUT_OF_LINE } else { 0 });
+        self.expiries.push(row.expires_at);
+    }
+
+    /// Appends the block to `out` and forgets its rows. The checksum is left zero for [`seal`].
+    ///
+    /// `continues` says that the next block goes on with the last key of this one.
+    pub fn finish(&mut self, continues: bool, out: &mut Vec<u8>) {
+        if self.is_empty() {
+            return;
+        }
+        let start = out.len();
+        out.extend_from_slice(self.header(continues).as_bytes());
+        out.extend_from_slice(&self.fingerprints);
+        out.resize(start + HEADER_LEN + self.shape.row_count.next_multiple_of(16), 0);
+        if self.shape.key_stride() == VARIABLE_KEYS {
+            let prefix_len = self.shape.prefix_len;
+            let skipped = |index: usize| (index + 1) * prefix_len;
+            let ends = self.key_ends.iter().enumerate().map(|(i, end)| end - skipped(i));
+            push_offsets(out, ends, self.shape.is_wide());
+        }
+        if self.shape.value_stride() == VARIABLE_VALUES {
+            push_offsets(out, self.value_ends.iter().copied(), self.shape.is_wide());
+        }
+        out.extend_from_slice(self.first_key().get(..self.shape.prefix_len).unwrap_or_default());
+        if let Some(width) = self.shape.seqno_width() {
+            let base = self.shape.seqnos.min;
+            push_numbers(out, base, width, self.seqnos.iter().map(|seqno| seqno - base));
+        }
+        if self.shape.has_kinds {
+            out.extend_from_slice(&self.kinds);
+        }
+        if let Some(width) = self.shape.expiry_width() {
+            let base = self.shape.expiries.min;
+            let delta = |expiry: &u64| if *expiry == 0 { 0 } else { expiry - base + 1 };
+            push_numbers(out, base, width, self.expiries.iter().map(delta));
+        }
+        let mut key_start = 0;
+        for end in &self.key_ends {
+            let suffix = self.keys.get(key_start + self.shape.prefix_len..*end);
+            out.extend_from_slice(suffix.unwrap_or_default());
+            key_start = *end;
+        }
+        out.extend_from_slice(&self.values);
+        out.resize(start + self.shape.len(), 0);
+        self.clear();
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a block is at most MAX_BLOCK_LEN long")]
+    fn header(&self, continues: bool) -> BlockHeader {
+        let shape = &self.shape;
+        let seqno_width = shape.seqno_width();
+        let expiry_width = shape.expiry_width();
+        let mut columns = 0;
+        for (present, bit) in [
+            (shape.is_wide(), COLUMN_WIDE_OFFSETS),
+            (seqno_width.is_some(), COLUMN_SEQNO),
+            (shape.has_kinds, COLUMN_KIND),
+            (expiry_width.is_some(), COLUMN_EXPIRY),
+            (continues, COLUMN_CONTINUES),
+        ] {
+            columns |= if present { bit } else { 0 };
+        }
+        BlockHeader {
+            checksum: U64::new(0),
+            block_len: U32::new(shape.len() as u32),
+            row_count: U16::new(shape.row_count as u16),
+            prefix_len: U16::new(shape.prefix_len as u16),
+            key_heap_len: U32::new(shape.key_heap_len() as u32),
+            value_heap_len: U32::new(shape.value_bytes as u32),
+            value_stride: U32::new(shape.value_stride()),
+            key_stride: U16::new(shape.key_stride()),
+            columns,
+            widths: seqno_width.unwrap_or(0) | (expiry_width.unwrap_or(0) << 3),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.shape = Shape::EMPTY;
+        self.keys.clear();
+        self.key_ends.clear();
+        self.values.clear();
+        self.value_ends.clear();
+        self.fingerprints.clear();
+        self.seqnos.clear();
+        self.kinds.clear();
+        self.expiries.clear();
+    }
+}
+
+/// Writes the checksum of a finished block that will stand at `offset` of the file `file_id`.
+pub fn seal(block: &mut [u8], file_id: u64, offset: u64) {
+    if let Some((head, body)) = block.split_at_mut_checked(8) {
+        head.copy_from_slice(U64::new(checksum(body, file_id ^ offset)).as_bytes());
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the width was chosen to hold the largest")]
+fn push_offsets(out: &mut Vec<u8>, ends: impl Iterator<Item = usize>, wide: bool) {
+    for end in std::iter::once(0).chain(ends) {
+        if wide {
+            out.extend_from_slice(U32::new(end as u32).as_bytes());
+        } else {
+            out.extend_from_slice(U16::new(end as u16).as_bytes());
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the width was chosen to hold the largest")]
+fn push_numbers(out: &mut Vec<u8>, base: u64, width: u8, deltas: impl Iterator<Item = u64>) {
+    out.extend_from_slice(U64::new(base).as_bytes());
+    if width == CONSTANT {
+        return;
+    }
+    for delta in deltas {
+        match width {
+            0 => out.push(delta as u8),
+            1 => out.extend_from_slice(U16::new(delta as u16).as_bytes()),
+            2 => out.extend_from_slice(U32::new(delta as u32).as_bytes()),
+            _ => out.extend_from_slice(U64::new(delta).as_bytes()),
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Reading a block in place.
+//!
+//! [`Layout`] is where the columns are: a few numbers that are worked out and proved once per
+//! block and can be kept without borrowing it. [`DataBlock`] is a layout with its bytes.
+//!
+//! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::{
+    BlockHeader, COLUMN_CONTINUES, COLUMN_EXPIRY, COLUMN_KIND, COLUMN_SEQNO, COLUMN_WIDE_OFFSETS,
+    COLUMNS, COLUMNS_KNOWN, CONSTANT, EXPIRY, FIT, HEADER, HEADER_LEN, KEY_OFFSET, KIND,
+    KIND_OUT_OF_LINE, LEN, MAX_BLOCK_LEN, ROWS, SEQNO, STRIDES, VALUE_OFFSET, VARIABLE_KEYS,
+    VARIABLE_VALUES, WIDTHS, round_up,
+};
+use crate::format::error::FormatError;
+use crate::format::row::{Kind, MAX_EXPIRY};
+
+/// Where the columns of a block are, in bytes from its start.
+///
+/// Every position was checked to lie within `block_len`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    pub(super) block_len: u32,
+    pub(super) row_count: u32,
+    pub(super) prefix_len: u32,
+    pub(super) key_offsets: u32,
+    pub(super) value_offsets: u32,
+    pub(super) prefix: u32,
+    pub(super) seqnos: u32,
+    pub(super) kinds: u32,
+    pub(super) expiries: u32,
+    pub(super) keys: u32,
+    pub(super) key_heap_len: u32,
+    pub(super) values: u32,
+    pub(super) value_heap_len: u32,
+    pub(super) value_stride: u32,
+    pub(super) key_stride: u16,
+    pub(super) columns: u8,
+    pub(super) widths: u8,
+}
+
+/// The bytes that a column of one number per row takes.
+fn column_len(width: u8, row_count: u64) -> u64 {
+    8 + if width == CONSTANT { 0 } else { row_count << width }
+}
+
+impl Layout {
+    /// Works out the columns of the block whose header is `header`, in O(1).
+    ///
+    /// # Errors
+    ///
+    /// The rule of chapter 04 that the header breaks.
+    pub fn of(header: &BlockHeader) -> Result<Self, FormatError> {
+        let block_len = u64::from(header.block_len.get());
+        if block_len < 64 || !block_len.is_multiple_of(64) || block_len > MAX_BLOCK_LEN {
+            return Err(LEN.found(8, 64, block_len));
+        }
+        let row_count = u64::from(header.row_count.get());
+        if row_count == 0 {
+            return Err(ROWS.broken(12));
+        }
+        let columns = header.columns;
+        if columns & !COLUMNS_KNOWN != 0 {
+            return Err(COLUMNS.found(30, 0, u64::from(columns & !COLUMNS_KNOWN)));
+        }
+        let (seqno_width, expiry_width) = (header.widths & 7, (header.widths >> 3) & 7);
+        for (width, column) in [(seqno_width, COLUMN_SEQNO), (expiry_width, COLUMN_EXPIRY)] {
+            let legal = width <= 3 || width == CONSTANT;
+            if !legal || (columns & column == 0 && width != 0) || header.widths > 63 {
+                return Err(WIDTHS.found(31, 0, u64::from(header.widths)));
+            }
+        }
+        Self::place(header, [block_len, row_count], [seqno_width, expiry_width])
+    }
+
+    /// Places the columns one behind the other. No sum overflows: each term is below 2^36.
+    #[expect(clippy::cast_possible_truncation, reason = "all positions are at most MAX_BLOCK_LEN")]
+    fn place(
+        header: &BlockHeader,
+        [block_len, row_count]: [u64; 2],
+        [seqno_width, expiry_width]: [u8; 2],
+    ) -> Result<Self, FormatError> {
+        let columns = header.columns;
+        let key_heap_len = u64::from(header.key_heap_len.get());
+        let value_heap_len = u64::from(header.value_heap_len.get());
+        let key_stride = header.key_stride.get();
+        let value_stride = header.value_stride.get();
+        let offsets_len = (row_count + 1) << if columns & COLUMN_WIDE_OFFSETS == 0 { 1 } else { 2 };
+
+        let key_offsets = HEADER_LEN as u64 + round_up(row_count, 16);
+        let value_offsets = key_offsets + if key_stride == VARIABLE_KEYS { offsets_len } else { 0 };
+        let prefix = value_offsets + if value_stride == VARIABLE_VALUES { offsets_len } else { 0 };
+        let seqnos = prefix + u64::from(header.prefix_len.get());
+        let has = |column| columns & column != 0;
+        let kinds = seqnos + if has(COLUMN_SEQNO) { column_len(seqno_width, row_count) } else { 0 };
+        let expiries = kinds + if has(COLUMN_KIND) { row_count } else { 0 };
+        let keys =
+            expiries + if has(COLUMN_EXPIRY) { column_len(expiry_width, row_count) } else { 0 };
+        let values = keys + key_heap_len;
+        let end = values + value_heap_len;
+        if end > block_len {
+            return Err(FIT.found(8, end, block_len));
+        }
+        if key_stride != VARIABLE_KEYS && row_count * u64::from(key_stride) != key_heap_len {
+            return Err(STRIDES.found(16, row_count * u64::from(key_stride), key_heap_len));
+        }
+        if value_stride != VARIABLE_VALUES && row_count * u64::from(value_stride) != value_heap_len
+        {
+            return Err(STRIDES.found(20, row_count * u64::from(value_stride), value_heap_len));
+        }
+        Ok(Self {
+            block_len: block_len as u32,
+            row_count: row_count as u32,
+            prefix_len: u32::from(header.prefix_len.get()),
+            key_offsets: key_offsets as u32,
+            value_offsets: value_offsets as u32,
+            prefix: prefix as u32,
+            seqnos: seqnos as u32,
+            kinds: kinds as u32,
+            expiries: expiries as u32,
+            keys: keys as u32,
+            key_heap_len: key_heap_len as u32,
+            values: values as u32,
+            value_heap_len: value_heap_len as u32,
+            value_stride,
+            key_stride,
+            columns,
+            widths: header.widths,
+        })
+    }
+
+    /// Bytes of the block.
+    #[must_use]
+    pub fn block_len(&self) -> usize {
+        self.block_len as usize
+    }
+
+    /// Rows in the block; at least one.
+    #[inline]
+    #[must_use]
+    pub fn row_count(&self) -> u32 {
+        self.row_count
+    }
+
+    /// Whether the next block goes on with the last user key of this one.
+    #[inline]
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.columns & COLUMN_CONTINUES != 0
+    }
+}
+
+/// One block, read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct DataBlock<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) layout: Layout,
+}
+
+impl<'a> DataBlock<'a> {
+    /// Finds the columns of the block that `bytes` start with. O(1); checks no checksum.
+    ///
+    /// # Errors
+    ///
+    /// The rule of chapter 04 that the header breaks.
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let Ok((header, _)) = BlockHeader::ref_from_prefix(bytes) else {
+            return Err(HEADER.found(0, HEADER_LEN as u64, bytes.len() as u64));
+        };
+        let layout = Layout::of(header)?;
+        match bytes.get(..layout.block_len()) {
+            Some(bytes) => Ok(Self { bytes, layout }),
+            None => Err(LEN.found(8, layout.block_len() as u64, bytes.len() as u64)),
+        }
+    }
+
+    /// Puts a layout that [`parse`](Self::parse) worked out back onto the bytes of its block.
+    ///
+    /// With other bytes, rows read as errors or as nonsense, but never out of bounds.
+    #[inline]
+    #[must_use]
+    pub fn with_layout(bytes: &'a [u8], layout: Layout) -> Self {
+        Self { bytes, layout }
+    }
+
+    /// Whether the checksum holds for a block at `offset` of the file `file_id`. O(block).
+    #[must_use]
+    pub fn checksum_matches(&self, file_id: u64, offset: u64) -> bool {
+        let Some((head, body)) = self.bytes.split_at_checked(8) else { return false };
+        let stored = U64::read_from_bytes(head).map_or(0, U64::get);
+        crate::format::checksum::matches(body, file_id ^ offset, stored)
+    }
+
+    /// Where the columns are.
+    #[inline]
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    #[inline]
+    pub(super) fn part(&self, start: u32, len: u32) -> Option<&'a [u8]> {
+        self.bytes.get(start as usize..start as usize + len as usize)
+    }
+
+    #[inline]
+    fn offset(&self, column: u32, row: u32) -> Option<u32> {
+        if self.layout.columns & COLUMN_WIDE_OFFSETS == 0 {
+            let bytes = self.part(column + 2 * row, 2)?;
+            Some(u32::from(U16::read_from_bytes(bytes).ok()?.get()))
+        } else {
+            let bytes = self.part(column + 4 * row, 4)?;
+            Some(U32::read_from_bytes(bytes).ok()?.get())
+        }
+    }
+
+    #[inline]
+    fn suffix_range(&self, row: u32) -> Option<(u32, u32)> {
+        let layout = &self.layout;
+        if layout.key_stride == VARIABLE_KEYS {
+            let start = self.offset(layout.key_offsets, row)?;
+            let end = self.offset(layout.key_offsets, row + 1)?;
+            (start <= end && end <= layout.key_heap_len).then_some((start, end))
+        } else {
+            let start = row.checked_mul(u32::from(layout.key_stride))?;
+            Some((start, start + u32::from(layout.key_stride)))
+        }
+    }
+
+    /// Where the suffix of `row` starts and ends in the key heap.
+    pub(super) fn suffix_ends(&self, row: u32) -> Result<(u32, u32), FormatError> {
+        self.suffix_range(row).ok_or_else(|| KEY_OFFSET.broken(u64::from(self.layout.key_offsets)))
+    }
+
+    /// The bytes that every key of the block starts with.
+    #[inline]
+    #[must_use]
+    pub fn prefix(&self) -> &'a [u8] {
+        self.part(self.layout.prefix, self.layout.prefix_len).unwrap_or_default()
+    }
+
+    /// The rest of the key of `row`, after the [`prefix`](Self::prefix).
+    ///
+    /// # Errors
+    ///
+    /// Rule B9 if an offset is wrong, or the row is not one of the block's.
+    #[inline]
+    pub fn suffix(&self, row: u32) -> Result<&'a [u8], FormatError> {
+        let found = (row < self.layout.row_count).then(|| {
+            let (start, end) = self.suffix_range(row)?;
+            self.part(self.layout.keys + start, end - start)
+        });
+        found.flatten().ok_or_else(|| KEY_OFFSET.broken(u64::from(self.layout.key_offsets)))
+    }
+
+    /// Where the value of `row` is, in bytes from the start of the block.
+    ///
+    /// # Errors
+    ///
+    /// Rule B10 if an offset is wrong, or the row is not one of the block's.
+    #[inline]
+    pub fn value_range(&self, row: u32) -> Result<Range<usize>, FormatError> {
+        let layout = &self.layout;
+        let found = (row < layout.row_count).then(|| {
+            let (start, end) = if layout.value_stride == VARIABLE_VALUES {
+                let start = self.offset(layout.value_offsets, row)?;
+                (start, self.offset(layout.value_offsets, row + 1)?)
+            } else {
+                let start = row.checked_mul(layout.value_stride)?;
+                (start, start + layout.value_stride)
+            };
+            let inside = start <= end && end <= layout.value_heap_len;
+            inside.then(|| (layout.values + start) as usize..(layout.values + end) as usize)
+        });
+        found.flatten().ok_or_else(|| VALUE_OFFSET.broken(u64::from(layout.value_offsets)))
+    }
+
+    /// The value of `row` as it stands in the block: for a value out of line, its reference.
+    ///
+    /// # Errors
+    ///
+    /// As [`value_range`](Self::value_range).
+    #[inline]
+    pub fn value(&self, row: u32) -> Result<&'a [u8], FormatError> {
+        let range = self.value_range(row)?;
+        let at = u64::from(self.layout.value_offsets);
+        self.bytes.get(range).ok_or_else(|| VALUE_OFFSET.broken(at))
+    }
+
+    /// A number of a column that has a base and one delta a row.
+    #[inline]
+    fn number(&self, column: u32, width: u8, row: u32) -> Option<(u64, u64)> {
+        let base = U64::read_from_bytes(self.part(column, 8)?).ok()?.get();
+        let at = column + 8;
+        let delta = match width {
+            0 => u64::from(*self.part(at + row, 1)?.first()?),
+            1 => u64::from(U16::read_from_bytes(self.part(at + 2 * row, 2)?).ok()?.get()),
+            2 => u64::from(U32::read_from_bytes(self.part(at + 4 * row, 4)?).ok()?.get()),
+            3 => U64::read_from_bytes(self.part(at + 8 * row, 8)?).ok()?.get(),
+            _ => 0,
+        };
+        Some((base, delta))
+    }
+
+    /// The seqno of `row`.
+    ///
+    /// # Errors
+    ///
+    /// Rule B18 if base and delta overflow.
+    #[inline]
+    pub fn seqno(&self, row: u32) -> Result<u64, FormatError> {
+        if self.layout.columns & COLUMN_SEQNO == 0 {
+            return Ok(0);
+        }
+        self.number(self.layout.seqnos, self.layout.widths & 7, row)
+            .and_then(|(base, delta)| base.checked_add(delta))
+            .ok_or_else(|| SEQNO.broken(u64::from(self.layout.seqnos)))
+    }
+
+    /// The kind of `row`, and whether its value lies out of line.
+    ///
+    /// # Errors
+    ///
+    /// Rule B11 if the kind is not one of the format's.
+    #[inline]
+    pub fn kind(&self, row: u32) -> Result<(Kind, bool), FormatError> {
+        if self.layout.columns & COLUMN_KIND == 0 {
+            return Ok((Kind::Put, false));
+        }
+        let at = self.layout.kinds + row;
+        let byte = self.part(at, 1).and_then(<[u8]>::first).copied().unwrap_or(u8::MAX);
+        match Kind::from_u8(byte & !KIND_OUT_OF_LINE) {
+            Some(kind) => Ok((kind, byte & KIND_OUT_OF_LINE != 0)),
+            None => Err(KIND.found(u64::from(at), 0, u64::from(byte))),
+        }
+    }
+
+    /// When `row` expires, in seconds since 1970; 0 is never.
+    ///
+    /// # Errors
+    ///
+    /// Rule B17 if it is beyond the largest expiry.
+    #[inline]
+    pub fn expires_at(&self, row: u32) -> Result<u64, FormatError> {
+        if self.layout.columns & COLUMN_EXPIRY == 0 {
+            return Ok(0);
+        }
+        let width = self.layout.widths >> 3;
+        let expiry =
+            self.number(self.layout.expiries, width, row).and_then(|(base, delta)| {
+                match (width, delta) {
+                    (CONSTANT, _) => Some(base),
+                    (_, 0) => Some(0),
+                    (_, delta) => base.checked_add(delta - 1),
+                }
+            });
+        expiry
+            .filter(|expiry| *expiry <= MAX_EXPIRY)
+            .ok_or_else(|| EXPIRY.broken(u64::from(self.layout.expiries)))
+    }
+
+    /// Compares the key of `row` with `key`.
+    ///
+    /// # Errors
+    ///
+    /// As [`suffix`](Self::suffix).
+    pub fn compare_key(&self, row: u32, key: &[u8]) -> Result<Ordering, FormatError> {
+        let prefix = self.prefix();
+        let suffix = self.suffix(row)?;
+        Ok(match key.split_at_checked(prefix.len()) {
+            Some((head, tail)) => prefix.cmp(head).then_with(|| suffix.cmp(tail)),
+            // A key that is shorter than the prefix and equal so far sorts before the row.
+            None => prefix.cmp(key),
+        })
+    }
+
+    /// Whether `row` has exactly this key.
+    #[inline]
+    fn key_equals(&self, row: u32, key: &[u8]) -> Result<bool, FormatError> {
+        let suffix = self.suffix(row)?;
+        Ok(match key.split_at_checked(self.layout.prefix_len as usize) {
+            Some((head, tail)) => tail == suffix && head == self.prefix(),
+            None => false,
+        })
+    }
+
+    /// Finds the newest version of `key` with a seqno of at most `seqno`.
+    ///
+    /// `fingerprint` is that of the key's hash. Compares a byte a row, eight rows at a time.
+    ///
+    /// # Errors
+    ///
+    /// A rule of chapter 04 that a row on the way breaks.
+    #[inline]
+    pub fn find(
+        &self,
+        key: &[u8],
+        fingerprint: u8,
+        seqno: u64,
+    ) -> Result<Option<u32>, FormatError> {
+        const LOW: u64 = 0x0101_0101_0101_0101;
+        let wanted = LOW * u64::from(fingerprint);
+        let column = self.part(HEADER_LEN as u32, self.layout.row_count).unwrap_or_default();
+        let padded = self.part(HEADER_LEN as u32, self.layout.row_count.next_multiple_of(16));
+        let words = <[U64]>::ref_from_bytes(padded.unwrap_or_default()).unwrap_or_default();
+        let mut first_row = 0;
+        for word in words {
+            // Zero bytes of `differs` are matches; the classic test may also mark the byte above
+            // a match, and a match in the padding: both are sorted out by looking at the row.
+            let differs = word.get() ^ wanted;
+            let mut marks = differs.wrapping_sub(LOW) & !differs & (LOW << 7);
+            while marks != 0 {
+                let row = first_row + marks.trailing_zeros() / 8;
+                marks &= marks - 1;
+                let real = column.get(row as usize) == Some(&fingerprint);
+                if real
+                    && self.key_equals(row, key)?
+                    && (seqno == u64::MAX || self.seqno(row)? <= seqno)
+                {
+                    return Ok(Some(row));
+                }
+            }
+            first_row += 8;
+        }
+        Ok(None)
+    }
+
+    /// The first row at or after the internal key (`key`, `seqno`); `row_count` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// A rule of chapter 04 that a row on the way breaks.
+    pub fn lower_bound(&self, key: &[u8], seqno: u64) -> Result<u32, FormatError> {
+        let (mut low, mut high) = (0, self.layout.row_count);
+        while low < high {
+            let middle = low.midpoint(high);
+            let before = match self.compare_key(middle, key)? {
+                Ordering::Less => true,
+                Ordering::Equal => seqno < u64::MAX && self.seqno(middle)? > seqno,
+                Ordering::Greater => false,
+            };
+            if before { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// Whether two rows next to each other have the same key.
+    ///
+    /// # Errors
+    ///
+    /// As [`suffix`](Self::suffix).
+    #[inline]
+    pub fn same_key(&self, row: u32, other: u32) -> Result<bool, FormatError> {
+        Ok(self.suffix(row)? == self.suffix(other)?)
+    }
+}
