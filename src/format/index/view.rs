@@ -1,0 +1,329 @@
+//! Searching the index in place.
+//!
+//! A search names the bytes that it is about to use to its caller (`touch`), who verifies the
+//! checksum of their chunk the first time; so opening a table never reads the whole index.
+//!
+//! Spec: `format-spec/05-index.md`. I/O: none. Unsafe: none.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::{U32, U64};
+
+use super::{
+    BLOCK_SIZE, BLOCKS, FANOUT, FIT, FLAG_CONTINUED, FLAG_UNIFORM, HEAD, HEADER, HEADER_LEN,
+    IndexHeader, LEVELS, MAGIC, NODE_LEN, OFFSET_UNIT, OFFSETS, RESERVED, SEPARATOR, head_of,
+    level_lens,
+};
+use crate::format::data_block::round_up;
+use crate::format::error::FormatError;
+
+/// The most levels that 2^32 blocks can need.
+pub(super) const MAX_LEVELS: usize = 8;
+
+/// Where the arrays of an index are, in bytes from the start of the region.
+///
+/// Every position was checked to lie within the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexLayout {
+    pub(super) block_count: usize,
+    pub(super) prefix_len: usize,
+    pub(super) head_offset: usize,
+    pub(super) flags: u8,
+    pub(super) block_size: u32,
+    pub(super) level_count: usize,
+    /// Start and number of entries of each level, the root first, the heads last.
+    pub(super) levels: [(usize, usize); MAX_LEVELS],
+    pub(super) block_offsets: usize,
+    pub(super) separator_offsets: usize,
+    pub(super) separators: usize,
+    pub(super) separators_len: usize,
+    pub(super) end: usize,
+}
+
+impl IndexLayout {
+    /// Blocks in the table; at least one.
+    #[inline]
+    #[must_use]
+    pub fn block_count(&self) -> usize {
+        self.block_count
+    }
+
+    /// Whether some key goes on in the next block.
+    #[inline]
+    #[must_use]
+    pub fn has_continued_keys(&self) -> bool {
+        self.flags & FLAG_CONTINUED != 0
+    }
+
+    /// Bytes from one block to the next, if the file is uniform.
+    #[inline]
+    #[must_use]
+    pub fn block_size(&self) -> Option<u32> {
+        (self.flags & FLAG_UNIFORM != 0).then_some(self.block_size)
+    }
+}
+
+/// What a search asks for: the block where the internal key would stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// The block whose separator is the last one not above the key.
+    Block(usize),
+    /// As `Block`, but the separator is the key itself and the key may have begun a block earlier:
+    /// look there first, if that block says that its last key goes on.
+    BlockOrOneBefore(usize),
+}
+
+/// An index region, read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct Index<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) layout: IndexLayout,
+}
+
+impl<'a> Index<'a> {
+    /// Finds the arrays of an index region. O(1); checks no checksum.
+    ///
+    /// # Errors
+    ///
+    /// The rule of chapter 05 that the header breaks.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let Ok((header, _)) = IndexHeader::ref_from_prefix(bytes) else {
+            return Err(HEADER.found(0, HEADER_LEN as u64, bytes.len() as u64));
+        };
+        if header.magic != MAGIC {
+            return Err(HEADER.broken(0));
+        }
+        if header.flags & !(FLAG_UNIFORM | FLAG_CONTINUED) != 0
+            || header.reserved != [0; 2]
+            || header.reserved_tail.iter().any(|word| word.get() != 0)
+        {
+            return Err(RESERVED.broken(12));
+        }
+        let block_count = header.block_count.get() as usize;
+        if block_count == 0 {
+            return Err(BLOCKS.broken(4));
+        }
+        if header.head_offset > header.prefix_len {
+            let (offset, len) = (header.head_offset.get(), header.prefix_len.get());
+            return Err(HEAD.found(10, u64::from(len), u64::from(offset)));
+        }
+        let uniform = header.flags & FLAG_UNIFORM != 0;
+        let block_size = header.block_size.get();
+        let legal = block_size.is_power_of_two() && (1 << 10..=1 << 16).contains(&block_size);
+        if uniform != legal || (!uniform && block_size != 0) {
+            return Err(BLOCK_SIZE.found(16, 0, u64::from(block_size)));
+        }
+        let layout = Self::place(header, bytes.len())?;
+        Ok(Self { bytes, layout })
+    }
+
+    /// Places the arrays one behind the other; each term is below 2^36, so no sum overflows u64.
+    #[expect(clippy::cast_possible_truncation, reason = "the end is compared with a usize first")]
+    fn place(header: &IndexHeader, region_len: usize) -> Result<IndexLayout, FormatError> {
+        let block_count = header.block_count.get() as usize;
+        let lens: Vec<usize> = level_lens(block_count).collect();
+        if usize::from(header.level_count) != lens.len() || lens.len() > MAX_LEVELS {
+            return Err(LEVELS.found(13, lens.len() as u64, u64::from(header.level_count)));
+        }
+        let prefix_len = u64::from(header.prefix_len.get());
+        let mut at = round_up(HEADER_LEN as u64 + prefix_len, NODE_LEN as u64);
+        let mut levels = [(0, 0); MAX_LEVELS];
+        let mut starts = [0; MAX_LEVELS];
+        for ((level, start), len) in levels.iter_mut().zip(&mut starts).zip(lens.iter().rev()) {
+            *start = at;
+            level.1 = *len;
+            at += round_up(*len as u64, FANOUT as u64) * 8;
+        }
+        let block_offsets = at;
+        if header.flags & FLAG_UNIFORM == 0 {
+            at += 4 * (block_count as u64 + 1);
+        }
+        let separator_offsets = at;
+        let separators = at + 4 * (block_count as u64 + 1);
+        let end = separators + u64::from(header.separators_len.get());
+        if end != region_len as u64 {
+            return Err(FIT.found(0, end, region_len as u64));
+        }
+        for (level, start) in levels.iter_mut().zip(starts) {
+            level.0 = start as usize;
+        }
+        Ok(IndexLayout {
+            block_count,
+            prefix_len: prefix_len as usize,
+            head_offset: usize::from(header.head_offset.get()),
+            flags: header.flags,
+            block_size: header.block_size.get(),
+            level_count: lens.len(),
+            levels,
+            block_offsets: block_offsets as usize,
+            separator_offsets: separator_offsets as usize,
+            separators: separators as usize,
+            separators_len: header.separators_len.get() as usize,
+            end: end as usize,
+        })
+    }
+
+    /// Puts a layout that [`parse`](Self::parse) worked out back onto the bytes of its region.
+    #[inline]
+    #[must_use]
+    pub fn with_layout(bytes: &'a [u8], layout: IndexLayout) -> Self {
+        Self { bytes, layout }
+    }
+
+    /// Where the arrays are.
+    #[must_use]
+    pub fn layout(&self) -> &IndexLayout {
+        &self.layout
+    }
+
+    /// What all keys of the table start with.
+    #[inline]
+    #[must_use]
+    pub fn prefix(&self) -> &'a [u8] {
+        self.bytes.get(HEADER_LEN..HEADER_LEN + self.layout.prefix_len).unwrap_or_default()
+    }
+
+    /// The entries of node `node` of a level, and how many of the level's entries it holds.
+    #[inline]
+    fn node(&self, level: (usize, usize), node: usize) -> (Range<usize>, &'a [U64]) {
+        let start = level.0 + node * NODE_LEN;
+        let range = start..start + NODE_LEN;
+        let words = self.bytes.get(range.clone()).unwrap_or_default();
+        (range, <[U64]>::ref_from_bytes(words).unwrap_or_default())
+    }
+
+    /// The last entry of the heads that is not above `head`; 0 if all are.
+    #[inline]
+    fn last_not_above<E>(
+        &self,
+        head: u64,
+        touch: &impl Fn(Range<usize>) -> Result<(), E>,
+    ) -> Result<(usize, u64), E> {
+        let mut node = 0;
+        let mut found = 0;
+        for level in self.layout.levels.iter().take(self.layout.level_count) {
+            let (range, words) = self.node(*level, node);
+            touch(range)?;
+            let not_above = words.iter().map(|word| usize::from(word.get() <= head)).sum::<usize>();
+            let entry = (node * FANOUT + not_above.saturating_sub(1)).min(level.1 - 1);
+            found = words.get(entry - node * FANOUT).map_or(0, |word| word.get());
+            node = entry;
+        }
+        Ok((node, found))
+    }
+
+    /// The separator of a block, without the prefix.
+    ///
+    /// # Errors
+    ///
+    /// Rule I7 if its offsets are wrong; what `touch` says of their chunk.
+    pub fn separator<E: From<FormatError>>(
+        &self,
+        block: usize,
+        touch: &impl Fn(Range<usize>) -> Result<(), E>,
+    ) -> Result<&'a [u8], E> {
+        let at = self.layout.separator_offsets + 4 * block;
+        let broken = || E::from(SEPARATOR.broken(at as u64));
+        touch(at..at + 8)?;
+        let pair = self.bytes.get(at..at + 8).ok_or_else(broken)?;
+        let pair = <[U32]>::ref_from_bytes(pair).unwrap_or_default();
+        let [start, end] = pair else { return Err(broken()) };
+        let (start, end) = (start.get() as usize, end.get() as usize);
+        if start > end || end > self.layout.separators_len {
+            return Err(broken());
+        }
+        let range = self.layout.separators + start..self.layout.separators + end;
+        touch(range.clone())?;
+        self.bytes.get(range).ok_or_else(broken)
+    }
+
+    /// Where block `block` starts, in bytes from the start of the data region.
+    ///
+    /// # Errors
+    ///
+    /// Rule I9 if there is no such block; what `touch` says of the offset's chunk.
+    #[inline]
+    pub fn block_offset<E: From<FormatError>>(
+        &self,
+        block: usize,
+        touch: &impl Fn(Range<usize>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        if self.layout.flags & FLAG_UNIFORM != 0 {
+            return Ok(block as u64 * u64::from(self.layout.block_size));
+        }
+        let at = self.layout.block_offsets + 4 * block;
+        touch(at..at + 4)?;
+        match self.bytes.get(at..at + 4).map(U32::read_from_bytes) {
+            Some(Ok(units)) if block <= self.layout.block_count => {
+                Ok(u64::from(units.get()) * OFFSET_UNIT)
+            }
+            _ => Err(OFFSETS.broken(at as u64).into()),
+        }
+    }
+
+    /// Finds the block that holds `key`, if any block of the table does.
+    ///
+    /// # Errors
+    ///
+    /// A broken rule of chapter 05 on the way; what `touch` says of the chunks it needs.
+    ///
+    /// # Cost
+    ///
+    /// A node of 128 bytes a level. Where the head of a separator is that of the key (a tie), a
+    /// binary search of the separators that share it.
+    #[inline]
+    pub fn search<E: From<FormatError>>(
+        &self,
+        key: &[u8],
+        touch: &impl Fn(Range<usize>) -> Result<(), E>,
+    ) -> Result<Search, E> {
+        let prefix = self.prefix();
+        if !key.starts_with(prefix) {
+            let last = self.layout.block_count - 1;
+            return Ok(Search::Block(if key < prefix { 0 } else { last }));
+        }
+        let head = head_of(key, self.layout.head_offset);
+        let (block, found) = self.last_not_above(head, touch)?;
+        if found != head {
+            return Ok(Search::Block(block));
+        }
+        self.search_ties(key.get(prefix.len()..).unwrap_or_default(), head, block, touch)
+    }
+
+    /// Decides among the blocks up to `last` whose head is that of the key, and the one before.
+    #[cold]
+    fn search_ties<E: From<FormatError>>(
+        &self,
+        rest: &[u8],
+        head: u64,
+        last: usize,
+        touch: &impl Fn(Range<usize>) -> Result<(), E>,
+    ) -> Result<Search, E> {
+        let before = match head.checked_sub(1) {
+            Some(below) => self.last_not_above(below, touch)?,
+            None => (0, head),
+        };
+        let (mut low, mut high) = (before.0, last + 1);
+        if before.1 < head {
+            low += 1;
+        }
+        // The first separator that is not below the key.
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.separator(middle, touch)?.cmp(rest) {
+                Ordering::Less => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        if low <= last && self.separator(low, touch)? == rest {
+            return Ok(if self.layout.has_continued_keys() && low > 0 {
+                Search::BlockOrOneBefore(low)
+            } else {
+                Search::Block(low)
+            });
+        }
+        Ok(Search::Block(low.saturating_sub(1)))
+    }
+}
