@@ -5,7 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod chunks;
+pub mod data_block;
 pub mod error;
 pub mod file_name;
+pub mod filter;
+pub mod index;
 pub mod log_op;
 pub mod row;
+pub mod table_file;
+pub mod value_ref;
