@@ -15,10 +15,13 @@
 
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod internals;
 mod options;
 mod storage;
 mod value;
 
 pub use bytes::Bytes;
+pub use error::{Error, FormatError, Result};
 pub use options::{ChecksumPolicy, Durability, LogRecovery, ReadMode};
 pub use value::Value;

@@ -1,0 +1,8 @@
+//! The back door: what fuzz targets, benches, `dump` and the spec's tests need to see.
+//!
+//! Not part of the API: it changes with any release. Re-exports only.
+//!
+//! Spec: none. I/O: none. Unsafe: none.
+
+pub use crate::format::{checksum, error, file_name, log_op, row};
+pub use crate::storage::{Disk, Listing, LockGuard, Region, Slice, Storage, StorageFile};
