@@ -18,10 +18,12 @@ mod format;
 #[doc(hidden)]
 pub mod internals;
 mod options;
+mod range;
 mod storage;
 mod value;
 
 pub use bytes::Bytes;
 pub use error::{Error, FormatError, Result};
 pub use options::{ChecksumPolicy, Durability, LogRecovery, ReadMode};
+pub use range::KeyRange;
 pub use value::Value;
