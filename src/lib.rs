@@ -13,6 +13,7 @@
     )
 )]
 
+mod batch;
 mod error;
 mod format;
 #[doc(hidden)]
@@ -22,6 +23,7 @@ mod range;
 mod storage;
 mod value;
 
+pub use batch::WriteBatch;
 pub use bytes::Bytes;
 pub use error::{Error, FormatError, Result};
 pub use options::{ChecksumPolicy, Durability, LogRecovery, ReadMode};

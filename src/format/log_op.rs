@@ -1,7 +1,8 @@
 //! The log operation: one put, delete or merge inside a batch record of the log.
 //!
-//! A batch record's payload is nothing but operations, back to back. A
-//! write batch collects them in this very encoding, so writing it encodes nothing again. Operation `i` of a record has the record's first seqno plus `i`.
+//! A batch record's payload is nothing but operations, back to back. A write batch collects them in
+//! this very encoding, so writing it encodes nothing again. Operation `i` of a record has the
+//! record's first seqno plus `i`.
 //!
 //! ```text
 //!  0     1         5         7           11           (19)
@@ -51,10 +52,8 @@ pub struct OpHeader {
     pub value_len: U32,
 }
 
-/// Length of [`OpHeader`]; the expiry, if there is one, starts here.
-pub const OP_HEADER_LEN: usize = size_of::<OpHeader>();
-/// Length of the expiry field.
-pub const EXPIRY_LEN: usize = size_of::<U64>();
+const OP_HEADER_LEN: usize = size_of::<OpHeader>();
+const EXPIRY_LEN: usize = size_of::<U64>();
 const _: () = assert!(OP_HEADER_LEN == 11, "format-spec/07-wal.md fixes this size");
 
 const KIND_BITS: u8 = 0x0F;
@@ -111,8 +110,7 @@ pub fn encode_op(out: &mut Vec<u8>, op: &Op<'_>) -> Result<(), TooLarge> {
         Kind::Delete => (&[][..], 0),
         Kind::Put | Kind::Merge => (op.value, op.expires_at),
     };
-    let key_len = u16::try_from(op.key.len()).map_err(|_| TooLarge::Key)?;
-    let value_len = u32::try_from(value.len()).map_err(|_| TooLarge::Value)?;
+    let (key_len, value_len) = check_lens(op.key, value)?;
     let has_expiry = expires_at != 0;
     let header = OpHeader {
         tag: op.kind as u8 | if has_expiry { EXPIRY_BIT } else { 0 },
@@ -128,6 +126,32 @@ pub fn encode_op(out: &mut Vec<u8>, op: &Op<'_>) -> Result<(), TooLarge> {
     out.extend_from_slice(op.key);
     out.extend_from_slice(value);
     Ok(())
+}
+
+/// The lengths of a key and a value as their fields hold them.
+///
+/// # Errors
+///
+/// [`TooLarge`] if a length does not fit its field.
+pub fn check_lens(key: &[u8], value: &[u8]) -> Result<(u16, u32), TooLarge> {
+    let key_len = u16::try_from(key.len()).map_err(|_| TooLarge::Key)?;
+    let value_len = u32::try_from(value.len()).map_err(|_| TooLarge::Value)?;
+    Ok((key_len, value_len))
+}
+
+/// Changes the expiry of the operation that starts at `offset` and was encoded with one.
+///
+/// Returns whether there is such an operation; if not, nothing changes.
+pub fn set_expiry(ops: &mut [u8], offset: usize, expires_at: u64) -> bool {
+    let op = ops.get_mut(offset..).unwrap_or_default();
+    let Ok((header, rest)) = OpHeader::mut_from_prefix(op) else { return false };
+    match U64::mut_from_prefix(rest) {
+        Ok((field, _)) if header.tag & EXPIRY_BIT != 0 => {
+            field.set(expires_at);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// The operations of one batch record, in order; after an error, nothing.
@@ -286,8 +310,21 @@ mod tests {
     #[test]
     fn what_does_not_fit_its_field_is_not_encoded() {
         let mut out = vec![1];
-        assert_eq!(encode_op(&mut out, &put(&[0; 65_536], b"", 0)), Err(TooLarge::Key));
+        assert_eq!(encode_op(&mut out, &put(&vec![0; 65_536], b"", 0)), Err(TooLarge::Key));
         assert_eq!(out, [1]);
+    }
+
+    #[test]
+    fn an_expiry_changes_in_place() {
+        let mut ops = encode(&[delete(b"a"), put(b"b", b"1", 5), put(b"c", b"2", 0)]);
+        let (dated, undated) = (op_len(1, 0, false), op_len(1, 0, false) + op_len(1, 1, true));
+        assert!(set_expiry(&mut ops, dated, 9));
+        assert_eq!(ops, encode(&[delete(b"a"), put(b"b", b"1", 9), put(b"c", b"2", 0)]));
+        let before = ops.clone();
+        for offset in [0, undated, ops.len() - 1, ops.len(), ops.len() + 1, usize::MAX] {
+            assert!(!set_expiry(&mut ops, offset, 7), "offset {offset}");
+        }
+        assert_eq!(ops, before);
     }
 
     #[test]
