@@ -16,6 +16,7 @@
 mod batch;
 mod error;
 mod format;
+mod hooks;
 #[doc(hidden)]
 pub mod internals;
 mod options;
@@ -26,6 +27,7 @@ mod value;
 pub use batch::WriteBatch;
 pub use bytes::Bytes;
 pub use error::{Error, FormatError, Result};
-pub use options::{ChecksumPolicy, Durability, LogRecovery, ReadMode};
+pub use hooks::Clock;
+pub use options::{ChecksumPolicy, Durability, LogRecovery, Options, ReadMode};
 pub use range::KeyRange;
 pub use value::Value;
