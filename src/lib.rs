@@ -19,6 +19,7 @@ mod format;
 mod hooks;
 #[doc(hidden)]
 pub mod internals;
+mod memtable;
 mod options;
 mod range;
 mod storage;

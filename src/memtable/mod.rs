@@ -1,0 +1,299 @@
+//! The memtable: the newest rows, sorted in memory while they wait to become a table.
+//!
+//! A skip list that only grows. Rows are numbered as they come, and links are those numbers; the
+//! numbers lead to nodes that never move, so a reader needs no lock and no help from the writer.
+//!
+//! ```text
+//!   level 3   head ──────────────────────► 2 ──────────────────────►      one node in 64
+//!   level 2   head ──────────► 4 ────────► 2 ──────────────────────►      one in 16
+//!   level 1   head ──► 3 ────► 4 ────────► 2 ────────► 1 ──────────►      one in 4
+//!   level 0   head ──► 3 ◄───► 4 ◄──► 6 ◄► 2 ◄──► 5 ◄► 1 ──────────►      every node
+//! ```
+//!
+//! # Invariants
+//!
+//! - Rows ascend by user key, then descend by seqno; no internal key stands twice.
+//! - One writer at a time, which has the lock; a read takes no lock and allocates nothing.
+//! - A node is published first and then linked from the lowest level upwards, each link with
+//!   release order: whoever finds a node on some level finds it complete on all levels below.
+//! - `prev` names the node before, or while a row is being inserted between the two an earlier
+//!   one: the way forward from there is always exact.
+//!
+//! Spec: none. I/O: none. Unsafe: none.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::format::row::Row;
+
+mod growing_array;
+mod node;
+
+use growing_array::GrowingArray;
+use node::{INLINE_LINK_COUNT, Node, Slot, Target};
+
+/// Levels enough for four rows to the power of sixteen: every `u32`.
+const MAX_HEIGHT: usize = 16;
+/// The number that stands for "no node".
+const NONE: u32 = 0;
+
+/// The newest rows, sorted in memory.
+#[derive(Debug)]
+pub(crate) struct Memtable {
+    /// The first node of each level.
+    first: [AtomicU32; MAX_HEIGHT],
+    /// How many levels have a node.
+    height: AtomicUsize,
+    nodes: GrowingArray<Slot>,
+    /// The links above those that stand in the nodes.
+    upper_links: GrowingArray<AtomicU32>,
+    len: AtomicUsize,
+    memory_len: AtomicUsize,
+    max_seqno: AtomicU64,
+    writer: Mutex<Writer>,
+}
+
+impl Default for Memtable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memtable {
+    /// A memtable without rows.
+    pub(crate) fn new() -> Self {
+        Self {
+            first: [const { AtomicU32::new(NONE) }; MAX_HEIGHT],
+            height: AtomicUsize::new(1),
+            nodes: GrowingArray::new(),
+            upper_links: GrowingArray::new(),
+            len: AtomicUsize::new(0),
+            memory_len: AtomicUsize::new(0),
+            max_seqno: AtomicU64::new(0),
+            writer: Mutex::new(Writer::new()),
+        }
+    }
+
+    /// Inserts a copy of `row`. Its internal key should be new; if it is not, the row that is
+    /// there stays.
+    ///
+    /// # Cost
+    ///
+    /// O(log n) and one allocation. Readers go on meanwhile; other writers wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTooLarge`]; [`Error::InvalidArgument`] after four thousand million rows.
+    pub(crate) fn insert(&self, row: &Row<'_>) -> Result<()> {
+        // Whatever a writer did before it panicked is complete or not linked.
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let target = Target::new(row.key, row.seqno);
+        let mut gaps = [Gap::default(); MAX_HEIGHT];
+        let found = self.search(&target, |level, gap| {
+            if let Some(slot) = gaps.get_mut(level) {
+                *slot = gap;
+            }
+        });
+        let exists = |node: &Node| node.seqno() == row.seqno && node.has_key(&target);
+        if self.node(found.after).is_some_and(exists) {
+            return Ok(());
+        }
+        let place = writer.next_place().ok_or_else(too_many_rows)?;
+        let [a, b, c, ..] = gaps.map(|gap| gap.after);
+        let node = Node::new(row, [a, b, c], place.upper, found.before)?;
+        let memory_len = node.memory_len() + size_of::<AtomicU32>() * place.upper_count;
+        let slot = self.nodes.get_or_grow(place.number).ok_or_else(too_many_rows)?;
+        let upper_gaps = gaps.iter().skip(INLINE_LINK_COUNT).take(place.upper_count);
+        for (index, gap) in (place.upper..).zip(upper_gaps) {
+            let link = self.upper_links.get_or_grow(index).ok_or_else(too_many_rows)?;
+            link.store(gap.after, Relaxed);
+        }
+        slot.0.set(node).map_err(|_| too_many_rows())?;
+        writer.taken(&place);
+        self.link(&place, &gaps);
+
+        self.memory_len.store(self.memory_len() + memory_len, Relaxed);
+        self.max_seqno.store(self.max_seqno().max(row.seqno), Relaxed);
+        self.len.store(self.len() + 1, Release);
+        Ok(())
+    }
+
+    /// The newest version of `key` that is not newer than `seqno`, of any kind.
+    ///
+    /// # Cost
+    ///
+    /// O(log n) probes of a cache line each, and the row's own lines.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8], seqno: u64) -> Option<Row<'_>> {
+        self.row(self.find(key, seqno)?)
+    }
+
+    /// The number of the row that [`get`](Self::get) would return.
+    pub(crate) fn find(&self, key: &[u8], seqno: u64) -> Option<u32> {
+        let target = Target::new(key, seqno);
+        let number = self.search(&target, |_, _| ()).after;
+        self.node(number)?.has_key(&target).then_some(number)
+    }
+
+    /// The row with this number; a row keeps its number.
+    #[inline]
+    pub(crate) fn row(&self, number: u32) -> Option<Row<'_>> {
+        self.node(number).map(Node::row)
+    }
+
+    /// How many rows there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Acquire)
+    }
+
+    /// Whether there are no rows.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first(0) == NONE
+    }
+
+    /// About how much memory the rows take, in bytes.
+    #[inline]
+    pub(crate) fn memory_len(&self) -> usize {
+        self.memory_len.load(Relaxed)
+    }
+
+    /// The largest seqno of any row; 0 if there are none.
+    #[inline]
+    pub(crate) fn max_seqno(&self) -> u64 {
+        self.max_seqno.load(Relaxed)
+    }
+
+    /// The two neighbors on the lowest level between which the internal key belongs: `after` is
+    /// the first node at or after it. `visit` sees that gap on every level, from the highest.
+    #[inline]
+    fn search(&self, target: &Target<'_>, mut visit: impl FnMut(usize, Gap)) -> Gap {
+        let mut gap = Gap::default();
+        let mut at = None;
+        for level in (0..self.height.load(Relaxed)).rev() {
+            loop {
+                let next = self.next(at, level);
+                // Often the node that ended the level above ends this one, too.
+                if next == gap.after {
+                    break;
+                }
+                let Some(node) = self.node(next) else { break };
+                if !node.is_before(target) {
+                    gap.after = next;
+                    break;
+                }
+                gap.before = next;
+                at = Some(node);
+            }
+            visit(level, gap);
+        }
+        gap
+    }
+
+    /// Links a published node into its gaps.
+    fn link(&self, place: &Place, gaps: &[Gap; MAX_HEIGHT]) {
+        for (level, gap) in gaps.iter().enumerate().take(place.height) {
+            if let Some(link) = self.link_after(self.node(gap.before), level) {
+                link.store(place.number, Release);
+            }
+            if level == 0
+                && let Some(after) = self.node(gap.after)
+            {
+                after.prev.store(place.number, Release);
+            }
+        }
+        self.height.fetch_max(place.height, Relaxed);
+    }
+
+    /// The node with this number.
+    #[inline]
+    fn node(&self, number: u32) -> Option<&Node> {
+        self.nodes.get(number)?.0.get()
+    }
+
+    /// The first node of a level.
+    #[inline]
+    fn first(&self, level: usize) -> u32 {
+        self.next(None, level)
+    }
+
+    /// The node behind `at`, or the first one, on a level where `at` stands.
+    #[inline]
+    fn next(&self, at: Option<&Node>, level: usize) -> u32 {
+        self.link_after(at, level).map_or(NONE, |link| link.load(Acquire))
+    }
+
+    /// The link from `at`, or from the head, to the next node of a level.
+    #[inline]
+    fn link_after<'a>(&'a self, at: Option<&'a Node>, level: usize) -> Option<&'a AtomicU32> {
+        let Some(node) = at else { return self.first.get(level) };
+        node.next.get(level).or_else(|| {
+            let index = u32::try_from(level - INLINE_LINK_COUNT).ok()?;
+            self.upper_links.get(node.upper.checked_add(index)?)
+        })
+    }
+}
+
+/// Two neighbors on one level; [`NONE`] before the first and after the last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gap {
+    before: u32,
+    after: u32,
+}
+
+/// What a new node takes.
+#[derive(Debug)]
+struct Place {
+    number: u32,
+    height: usize,
+    /// The first of its links that do not stand in the node, and how many those are.
+    upper: u32,
+    upper_count: usize,
+}
+
+/// What only the writer needs to know.
+#[derive(Debug)]
+struct Writer {
+    /// The number of the newest node.
+    number: u32,
+    /// The first upper link that is free.
+    upper: u32,
+    random: u64,
+}
+
+impl Writer {
+    const fn new() -> Self {
+        Self { number: NONE, upper: 0, random: 0x9E37_79B9_7F4A_7C15 }
+    }
+
+    /// What the next node would take, if there are numbers left: each level has a fourth of the
+    /// nodes of the one below.
+    fn next_place(&mut self) -> Option<Place> {
+        // Xorshift: heights must not depend on the keys, and the same writes should always make
+        // the same memtable.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let height = (self.random.trailing_zeros() as usize / 2 + 1).min(MAX_HEIGHT);
+        let number = self.number.checked_add(1)?;
+        let upper_count = height.saturating_sub(INLINE_LINK_COUNT);
+        Some(Place { number, height, upper: self.upper, upper_count })
+    }
+
+    /// Remembers that a node has taken its place.
+    fn taken(&mut self, place: &Place) {
+        self.number = place.number;
+        self.upper =
+            self.upper.saturating_add(u32::try_from(place.upper_count).unwrap_or(u32::MAX));
+    }
+}
+
+fn too_many_rows() -> Error {
+    Error::invalid("a memtable can't hold more than four thousand million rows")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Tests of the memtable: against a sorted map, and with readers beside the writer.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::format::row::Kind;
+
+/// All versions of all keys, in the order of the internal keys.
+type Model = BTreeMap<(Vec<u8>, Reverse<u64>), (Kind, u64, Vec<u8>)>;
+
+/// Keys of a few shapes: short ones that are prefixes of each other up to zeros, long ones that
+/// differ only behind the first 16 bytes, and any.
+fn random_key(random: &mut SmallRng) -> Vec<u8> {
+    match random.random_range(0..4) {
+        0 => vec![0; random.random_range(0..20)],
+        1 => format!("user:{:010}:profile", random.random_range(0..300)).into_bytes(),
+        2 => [&[b'x'; 16][..], &[random.random_range(0..3); 2]].concat(),
+        _ => (0..random.random_range(0..6)).map(|_| random.random_range(0..4)).collect(),
+    }
+}
+
+fn random_row<'a>(random: &mut SmallRng, key: &'a [u8], value: &'a [u8], seqno: u64) -> Row<'a> {
+    let expires_at = if random.random_ratio(1, 4) { random.random_range(1..99) } else { 0 };
+    match random.random_range(0..4) {
+        0 => Row { key, seqno, kind: Kind::Delete, expires_at: 0, value: b"" },
+        1 => Row { key, seqno, kind: Kind::Merge, expires_at, value },
+        _ => Row { key, seqno, kind: Kind::Put, expires_at, value },
+    }
+}
+
+/// A memtable with `count` random rows, and the model of it.
+fn filled(random: &mut SmallRng, count: u64) -> (Memtable, Model) {
+    let memtable = Memtable::new();
+    let mut model = Model::new();
+    let mut seqnos: Vec<u64> = (1..=count).collect();
+    if random.random_ratio(1, 3) {
+        seqnos.reverse();
+    }
+    for seqno in seqnos {
+        let key = random_key(random);
+        let value = vec![b'v'; random.random_range(0..40)];
+        let row = random_row(random, &key, &value, seqno);
+        memtable.insert(&row).unwrap();
+        let content = (row.kind, row.expires_at, row.value.to_vec());
+        model.insert((key.clone(), Reverse(seqno)), content);
+    }
+    (memtable, model)
+}
+
+fn model_row<'a>(
+    ((key, Reverse(seqno)), (kind, expires_at, value)): (
+        &'a (Vec<u8>, Reverse<u64>),
+        &'a (Kind, u64, Vec<u8>),
+    ),
+) -> Row<'a> {
+    Row { key, seqno: *seqno, kind: *kind, expires_at: *expires_at, value }
+}
+
+fn model_get<'a>(model: &'a Model, key: &[u8], seqno: u64) -> Option<Row<'a>> {
+    let from = (key.to_vec(), Reverse(seqno));
+    model.range(from..).next().map(model_row).filter(|row| row.key == key)
+}
+
+#[test]
+fn gets_agree_with_a_sorted_map() {
+    for seed in 0..30 {
+        println!("seed {seed}");
+        let mut random = SmallRng::seed_from_u64(seed);
+        let count = random.random_range(0..2_000);
+        let (memtable, model) = filled(&mut random, count);
+        assert_eq!(memtable.len() as u64, count);
+        assert_eq!(memtable.is_empty(), count == 0);
+        assert_eq!(memtable.max_seqno(), count);
+        for _ in 0..2_000 {
+            let key = random_key(&mut random);
+            let seqno = match random.random_range(0..3) {
+                0 => u64::MAX,
+                _ => random.random_range(0..count + 2),
+            };
+            let want = model_get(&model, &key, seqno);
+            assert_eq!(memtable.get(&key, seqno), want, "key {key:?} at {seqno}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_memtable_has_nothing() {
+    let memtable = Memtable::new();
+    assert!(memtable.is_empty());
+    assert_eq!((memtable.len(), memtable.memory_len(), memtable.max_seqno()), (0, 0, 0));
+    assert_eq!(memtable.get(b"", u64::MAX), None);
+    assert_eq!(memtable.row(0), None);
+    assert_eq!(memtable.row(1), None);
+    assert_eq!(memtable.row(u32::MAX), None);
+}
+
+#[test]
+fn the_longest_key_is_a_key_and_a_longer_one_is_only_absent() {
+    let memtable = Memtable::new();
+    let longest = vec![b'k'; 65_535];
+    let longer = vec![b'k'; 65_536];
+    let row = Row { key: &longest, seqno: 1, kind: Kind::Put, expires_at: 0, value: b"v" };
+    memtable.insert(&row).unwrap();
+    assert_eq!(memtable.get(&longest, 1), Some(row));
+    assert_eq!(memtable.get(&longer, 1), None);
+    let error = memtable.insert(&Row { key: &longer, seqno: 2, ..row }).unwrap_err();
+    assert!(matches!(error, Error::KeyTooLarge { len: 65_536 }));
+    assert_eq!((memtable.len(), memtable.max_seqno()), (1, 1));
+}
+
+#[test]
+fn a_row_that_comes_twice_stays_as_it_was() {
+    let memtable = Memtable::new();
+    let row = Row { key: b"k", seqno: 7, kind: Kind::Put, expires_at: 0, value: b"first" };
+    memtable.insert(&row).unwrap();
+    let memory_len = memtable.memory_len();
+    memtable.insert(&Row { value: b"second", ..row }).unwrap();
+    assert_eq!(memtable.get(b"k", 7), Some(row));
+    assert_eq!((memtable.len(), memtable.memory_len()), (1, memory_len));
+}
+
+#[test]
+fn memory_is_counted_with_its_overhead() {
+    let memtable = Memtable::new();
+    let value = vec![0; 100];
+    for seqno in 1..=1_000_u64 {
+        let key = format!("{seqno:016}");
+        let row = Row { key: key.as_bytes(), seqno, kind: Kind::Put, expires_at: 0, value: &value };
+        memtable.insert(&row).unwrap();
+    }
+    let per_row = memtable.memory_len() / 1_000;
+    assert!((64 + 8 + 116..64 + 8 + 116 + 24).contains(&per_row), "{per_row} bytes a row");
+}
+
+#[test]
+fn the_same_rows_make_the_same_list() {
+    let links = |memtable: &Memtable| -> Vec<Vec<u32>> {
+        let link = |number, level| memtable.next(memtable.node(number), level);
+        let height = memtable.height.load(Relaxed);
+        let level = |level| {
+            std::iter::successors(Some(memtable.first(level)), |number| Some(link(*number, level)))
+                .take_while(|number| *number != NONE)
+                .collect()
+        };
+        (0..height).map(level).collect()
+    };
+    let (a, _) = filled(&mut SmallRng::seed_from_u64(1), 5_000);
+    let (b, _) = filled(&mut SmallRng::seed_from_u64(1), 5_000);
+    let levels = links(&a);
+    assert_eq!(levels, links(&b));
+    assert_eq!(levels.first().map(Vec::len), Some(a.len()));
+    for pair in levels.windows(2) {
+        let above: Vec<_> = pair[0].iter().filter(|number| pair[1].contains(number)).collect();
+        assert!(above.into_iter().eq(&pair[1]), "a level holds some nodes of the one below");
+    }
+    assert!((5..=10).contains(&levels.len()), "{} levels for 5,000 rows", levels.len());
+}
+
+/// The writer inserts the rows of one batch and then publishes its last seqno, as the engine
+/// does. A reader that takes a seqno must find every row up to it, whole, at any time.
+#[test]
+fn readers_beside_a_writer_see_every_published_row() {
+    const KEY_COUNT: u64 = 500;
+    const ROW_COUNT: u64 = 20_000;
+    let memtable = Memtable::new();
+    let published = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    let key_of = |seqno: u64| format!("shared prefix of keys {:05}", seqno * 7_919 % KEY_COUNT);
+    let value_of = |seqno: u64| seqno.to_le_bytes().repeat(1 + (seqno % 5) as usize);
+    let read = |seed: u64| {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut check_count = 0;
+        while !done.load(Acquire) || check_count < 1_000 {
+            let snapshot = published.load(Acquire);
+            if snapshot < KEY_COUNT {
+                std::thread::yield_now();
+                continue;
+            }
+            let seqno = snapshot - random.random_range(0..KEY_COUNT);
+            let key = key_of(seqno);
+            let row = memtable.get(key.as_bytes(), snapshot).expect("a published row");
+            // Every key comes once in KEY_COUNT rows, so this one is its newest version.
+            assert_eq!((row.seqno, row.key), (seqno, key.as_bytes()), "at {snapshot}");
+            assert_eq!(row.value, value_of(seqno));
+            check_count += 1;
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| read(1));
+        scope.spawn(|| read(2));
+        for seqno in 1..=ROW_COUNT {
+            let (key, value) = (key_of(seqno), value_of(seqno));
+            let (key, value) = (key.as_bytes(), value.as_slice());
+            memtable.insert(&Row { key, seqno, kind: Kind::Put, expires_at: 0, value }).unwrap();
+            if seqno % 3 == 0 {
+                published.store(seqno, Release);
+            }
+        }
+        done.store(true, Release);
+    });
+    assert_eq!(memtable.len() as u64, ROW_COUNT);
+}
