@@ -28,9 +28,10 @@ mod encode;
 mod properties;
 mod view;
 
+pub use super::preamble::{FEATURES_KNOWN, FORMAT_MAJOR, FORMAT_MINOR, FrameError, Unsupported};
 pub use encode::encode_footer;
 pub use properties::{Properties, PropertiesHeader};
-pub use view::{FrameError, TableFile, Unsupported};
+pub use view::TableFile;
 
 rules! { RULES:
     LEN = "T1", "a table file has at least 8192 bytes";
@@ -146,12 +147,6 @@ const _: () = assert!(size_of::<RegionEntry>() == 32, "03-table.md fixes this si
 pub const MAGIC: [u8; 8] = *b"TINYSST\x01";
 /// The first bytes of its footer.
 pub const END_MAGIC: [u8; 8] = *b"TINYEND\x01";
-/// The major version of the format; another one can't be read.
-pub const FORMAT_MAJOR: u16 = 1;
-/// The minor version of the format that this build writes.
-pub const FORMAT_MINOR: u16 = 0;
-/// The required features that this build knows: none yet.
-pub const FEATURES_KNOWN: u32 = 0;
 /// Regions start at multiples of this.
 pub const REGION_ALIGN: u64 = 4096;
 /// The most regions a footer can list.

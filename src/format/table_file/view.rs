@@ -2,8 +2,6 @@
 //!
 //! Spec: `format-spec/03-table.md`. I/O: none. Unsafe: none.
 
-use std::fmt;
-
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
@@ -15,44 +13,7 @@ use super::{
 };
 use crate::format::chunks;
 use crate::format::error::FormatError;
-
-/// Why a file that is whole can't be read by this build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsupported {
-    /// Its format has this other major version.
-    Major(u16),
-    /// It needs the feature with this bit number.
-    Feature(u32),
-    /// It has a critical region of this kind.
-    Region(u32),
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Major(major) => {
-                write!(f, "format version {major}; this build reads {FORMAT_MAJOR}")
-            }
-            Self::Feature(bit) => write!(f, "feature bit {bit}"),
-            Self::Region(kind) => write!(f, "a region of kind {kind}"),
-        }
-    }
-}
-
-/// Why the frame of a table file can't be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameError {
-    /// It breaks a rule.
-    Broken(FormatError),
-    /// It is whole, but needs more than this build has.
-    Unsupported(Unsupported),
-}
-
-impl From<FormatError> for FrameError {
-    fn from(error: FormatError) -> Self {
-        Self::Broken(error)
-    }
-}
+use crate::format::preamble::{FrameError, Unsupported};
 
 /// The frame of a table file, copied out of its header and footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
