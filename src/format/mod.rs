@@ -12,6 +12,7 @@ pub mod file_name;
 pub mod filter;
 pub mod index;
 pub mod log_op;
+pub mod manifest;
 pub mod preamble;
 pub mod row;
 pub mod table_file;

@@ -35,20 +35,21 @@ pub use view::{ManifestView, TableView};
 rules! {
     RULES:
     HEADER_LEN = "M1", "a manifest has a header of 128 bytes";
-    CHECKSUM = "M2", "the header's checksum is that of its first 120 bytes";
-    RESERVED = "M3", "reserved bytes are zero";
-    FILE_LEN = "M4", "the file has the length that its header says";
-    BODY_CHECKSUM = "M5", "body_checksum is that of all that follows the header";
-    ROWS = "M6", "the rows and the merge operator's name lie in the file";
-    OPERATOR = "M7", "the merge operator's name is UTF-8";
-    KEYS = "M8", "the keys lie back to back and end with the file";
-    TREE = "M9", "tree_count is 1, tree ids lie below it, and levels below 64";
-    TABLE = "M10", "a table's numbers are possible: it has rows, its smallest key is not above its \
+    HEADER_MAGIC = "M2", "the file starts with the magic TINYMAN and the byte 1";
+    CHECKSUM = "M3", "the header's checksum is that of its first 120 bytes";
+    RESERVED = "M4", "reserved bytes are zero";
+    FILE_LEN = "M5", "the file has the length that its header says";
+    BODY_CHECKSUM = "M6", "body_checksum is that of all that follows the header";
+    ROWS = "M7", "the rows and the merge operator's name lie in the file";
+    OPERATOR = "M8", "the merge operator's name is UTF-8";
+    KEYS = "M9", "the keys lie back to back and end with the file";
+    TREE = "M10", "tree_count is 1, tree ids lie below it, and levels below 64";
+    TABLE = "M11", "a table's numbers are possible: it has rows, its smallest key is not above its \
         largest, min_seqno ≤ max_seqno ≤ last_seqno, file_number < next_file_number";
-    ORDER = "M11", "rows ascend by tree and level; in level 0 the newest comes first, in deeper \
+    ORDER = "M12", "rows ascend by tree and level; in level 0 the newest comes first, in deeper \
         levels key ranges ascend and are disjoint";
-    TWICE = "M12", "a table stands in one row only";
-    NUMBER = "M13", "the manifest has the number that its name says";
+    TWICE = "M13", "a table stands in one row only";
+    NUMBER = "M14", "the manifest has the number that its name says";
 }
 
 /// The first bytes of a manifest.

@@ -10,12 +10,13 @@
 use zerocopy::FromBytes;
 
 use super::{
-    BODY_CHECKSUM, CHECKSUM, CHECKSUM_OFFSET, FILE_LEN, HEADER_LEN, HEADER_SIZE, KEYS, MAGIC,
-    MAX_LEVEL_COUNT, ManifestData, ManifestHeader, NUMBER, OPERATOR, ORDER, Place, RESERVED, ROWS,
-    TABLE, TREE, TWICE, TableRecord, TableRow, place, row_offset,
+    BODY_CHECKSUM, CHECKSUM, CHECKSUM_OFFSET, FILE_LEN, HEADER_LEN, HEADER_MAGIC, HEADER_SIZE,
+    KEYS, MAGIC, MAX_LEVEL_COUNT, ManifestData, ManifestHeader, NUMBER, OPERATOR, ORDER, Place,
+    RESERVED, ROWS, TABLE, TREE, TWICE, TableRecord, TableRow, place, row_offset,
 };
 use crate::format::checksum::matches;
 use crate::format::error::FormatError;
+use crate::format::preamble::FrameError;
 
 /// A manifest read in place.
 #[derive(Clone, Copy, Debug)]
@@ -42,17 +43,17 @@ impl<'a> ManifestView<'a> {
     ///
     /// # Errors
     ///
-    /// The rule that the bytes break, with its offset in the file. Ask
-    /// [`is_unsupported`](super::preamble::is_unsupported) whether that is damage.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+    /// The rule that the bytes break, by offset in the file; or what the file needs and this build
+    /// does not have.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FrameError> {
         let header = parse_header(bytes)?;
         let Some((rows, rest)) = parse_rows(bytes, header) else {
-            return Err(ROWS.broken(HEADER_SIZE as u64));
+            return Err(ROWS.broken(HEADER_SIZE as u64).into());
         };
         let operator_at = (bytes.len() - rest.len()) as u64;
         let operator_len = to_usize(header.operator_len.get().into());
         let Some((name, keys)) = rest.split_at_checked(operator_len) else {
-            return Err(ROWS.broken(operator_at));
+            return Err(ROWS.broken(operator_at).into());
         };
         let name = std::str::from_utf8(name).map_err(|_| OPERATOR.broken(operator_at))?;
         let merge_operator = (!name.is_empty()).then_some(name);
@@ -83,7 +84,7 @@ impl<'a> ManifestView<'a> {
     ///
     /// # Errors
     ///
-    /// Rule M13.
+    /// Rule M14.
     pub fn check_number(&self, number: u64) -> Result<(), FormatError> {
         let found = self.header.manifest_number.get();
         if found == number { Ok(()) } else { Err(NUMBER.found(40, number, found)) }
@@ -93,8 +94,8 @@ impl<'a> ManifestView<'a> {
     ///
     /// # Errors
     ///
-    /// Rule M12, which can't be checked without memory and so not by [`ManifestView::parse`].
-    pub fn to_data(&self) -> Result<ManifestData, FormatError> {
+    /// Rule M13, which can't be checked without memory and so not by [`ManifestView::parse`].
+    pub fn to_data(self) -> Result<ManifestData, FormatError> {
         let mut numbers: Vec<u64> = self.rows.iter().map(|row| row.file_number.get()).collect();
         numbers.sort_unstable();
         let twice = numbers.iter().zip(numbers.iter().skip(1)).find(|(a, b)| a == b);
@@ -185,26 +186,28 @@ impl<'a> TableView<'a> {
 }
 
 /// Parses the header of a whole file.
-fn parse_header(bytes: &[u8]) -> Result<&ManifestHeader, FormatError> {
+fn parse_header(bytes: &[u8]) -> Result<&ManifestHeader, FrameError> {
     let Ok((header, body)) = ManifestHeader::ref_from_prefix(bytes) else {
-        return Err(HEADER_LEN.found(0, HEADER_SIZE as u64, bytes.len() as u64));
+        return Err(HEADER_LEN.found(0, HEADER_SIZE as u64, bytes.len() as u64).into());
     };
-    header.preamble.check_magic(MAGIC)?;
+    if header.preamble.magic != MAGIC {
+        return Err(HEADER_MAGIC.broken(0).into());
+    }
     if !matches(header.checked_bytes(), 0, header.checksum.get()) {
-        return Err(CHECKSUM.broken(CHECKSUM_OFFSET as u64));
+        return Err(CHECKSUM.broken(CHECKSUM_OFFSET as u64).into());
     }
     header.preamble.check_version()?;
     if header.reserved != [0; 24] {
-        return Err(RESERVED.broken(88));
+        return Err(RESERVED.broken(88).into());
     }
     if header.tree_count.get() != 1 {
-        return Err(TREE.found(28, 1, header.tree_count.get().into()));
+        return Err(TREE.found(28, 1, header.tree_count.get().into()).into());
     }
     if header.file_len.get() != bytes.len() as u64 {
-        return Err(FILE_LEN.found(32, header.file_len.get(), bytes.len() as u64));
+        return Err(FILE_LEN.found(32, header.file_len.get(), bytes.len() as u64).into());
     }
     if !matches(body, 0, header.body_checksum.get()) {
-        return Err(BODY_CHECKSUM.broken(112));
+        return Err(BODY_CHECKSUM.broken(112).into());
     }
     Ok(header)
 }
@@ -228,7 +231,7 @@ mod tests {
     use super::*;
     use crate::format::checksum::checksum;
     use crate::format::manifest::TableRecord;
-    use crate::format::preamble::is_unsupported;
+    use crate::format::preamble::Unsupported;
 
     /// Two tables in level 0, two in level 1.
     fn example() -> Vec<u8> {
@@ -271,23 +274,36 @@ mod tests {
         bytes[120..128].copy_from_slice(&header.to_le_bytes());
     }
 
-    fn walk(bytes: &[u8]) -> Result<(), FormatError> {
+    fn walk(bytes: &[u8]) -> Result<(), FrameError> {
         let view = ManifestView::parse(bytes)?;
         for table in view.tables() {
             assert!(table.smallest <= table.largest);
         }
-        view.to_data().map(|_| ())
+        Ok(view.to_data().map(|_| ())?)
     }
 
+    /// The number of the rule that the bytes break, and where.
     #[track_caller]
-    fn check(change: impl FnOnce(&mut ManifestHeader, &mut [TableRow]), want: Option<(&str, u64)>) {
+    fn broken(bytes: &[u8]) -> Option<(&'static str, u64)> {
+        match walk(bytes) {
+            Ok(()) => None,
+            Err(FrameError::Broken(error)) => Some((error.rule().id, error.at())),
+            Err(FrameError::Unsupported(unsupported)) => panic!("{unsupported}"),
+        }
+    }
+
+    fn changed(change: impl FnOnce(&mut ManifestHeader, &mut [TableRow])) -> Vec<u8> {
         let mut bytes = example();
         let (header, rest) = ManifestHeader::mut_from_prefix(&mut bytes).unwrap();
         let (rows, _) = <[TableRow]>::mut_from_prefix_with_elems(rest, 4).unwrap();
         change(header, rows);
         reseal(&mut bytes);
-        let got = walk(&bytes).err().map(|error| (error.rule().id, error.at()));
-        assert_eq!(got, want);
+        bytes
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut ManifestHeader, &mut [TableRow]), want: Option<(&str, u64)>) {
+        assert_eq!(broken(&changed(change)), want);
     }
 
     #[test]
@@ -297,7 +313,7 @@ mod tests {
         assert_eq!(view.header().manifest_number.get(), 42);
         assert_eq!(view.merge_operator(), Some("counter"));
         assert_eq!(view.check_number(42), Ok(()));
-        assert_eq!(view.check_number(43).unwrap_err().rule().id, "M13");
+        assert_eq!(view.check_number(43).unwrap_err().rule().id, "M14");
         let tables: Vec<_> = view
             .tables()
             .map(|table| (table.row.file_number.get(), table.smallest, table.largest))
@@ -311,7 +327,7 @@ mod tests {
     fn every_truncation_is_refused() {
         let bytes = example();
         for len in 0..bytes.len() {
-            assert!(ManifestView::parse(&bytes[..len]).is_err(), "{len} bytes");
+            assert!(broken(&bytes[..len]).is_some(), "{len} bytes");
         }
     }
 
@@ -321,8 +337,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let error = ManifestView::parse(&bytes).map(|_| bit).unwrap_err();
-            assert!(!is_unsupported(&error), "bit {bit}: {error}");
+            assert!(broken(&bytes).is_some(), "bit {bit}");
         }
     }
 
@@ -330,7 +345,7 @@ mod tests {
     fn appended_bytes_are_refused() {
         let mut bytes = example();
         bytes.push(0);
-        assert_eq!(ManifestView::parse(&bytes).unwrap_err().rule().id, "M4");
+        assert_eq!(broken(&bytes), Some(("M5", 32)));
     }
 
     #[test]
@@ -355,21 +370,31 @@ mod tests {
     #[test]
     fn each_broken_rule_of_the_header_is_named() {
         check(|_, _| (), None);
-        check(|h, _| h.preamble.magic[7] = 2, Some(("F1", 0)));
-        check(|h, _| h.preamble.major = U16::new(2), Some(("F2", 8)));
-        check(|h, _| h.preamble.features_required = U32::new(2), Some(("F3", 12)));
+        check(|h, _| h.preamble.magic[7] = 2, Some(("M2", 0)));
         check(|h, _| h.preamble.features_optional = U32::new(2), None);
-        check(|h, _| h.reserved[23] = 1, Some(("M3", 88)));
-        check(|h, _| h.tree_count = U32::new(0), Some(("M9", 28)));
-        check(|h, _| h.tree_count = U32::new(2), Some(("M9", 28)));
-        check(|h, _| h.file_len += 1, Some(("M4", 32)));
-        check(|h, _| h.table_count = U32::new(u32::MAX), Some(("M6", 128)));
-        check(|h, _| h.operator_len = U32::new(u32::MAX), Some(("M6", 512)));
-        check(|h, _| h.table_count = U32::new(3), Some(("M8", 192)));
-        check(|h, _| h.operator_len += 1, Some(("M8", 192)));
-        check(|h, _| h.operator_len -= 1, Some(("M8", 192)));
-        check(|h, _| h.last_seqno = U64::new(54), Some(("M10", 128)));
-        check(|h, _| h.next_file_number = U64::new(53), Some(("M10", 128)));
+        check(|h, _| h.reserved[23] = 1, Some(("M4", 88)));
+        check(|h, _| h.tree_count = U32::new(0), Some(("M10", 28)));
+        check(|h, _| h.tree_count = U32::new(2), Some(("M10", 28)));
+        check(|h, _| h.file_len += 1, Some(("M5", 32)));
+        check(|h, _| h.table_count = U32::new(u32::MAX), Some(("M7", 128)));
+        check(|h, _| h.operator_len = U32::new(u32::MAX), Some(("M7", 512)));
+        check(|h, _| h.table_count = U32::new(3), Some(("M9", 192)));
+        check(|h, _| h.operator_len += 1, Some(("M9", 192)));
+        check(|h, _| h.operator_len -= 1, Some(("M9", 192)));
+        check(|h, _| h.last_seqno = U64::new(54), Some(("M11", 128)));
+        check(|h, _| h.next_file_number = U64::new(53), Some(("M11", 128)));
+    }
+
+    #[test]
+    fn a_manifest_of_the_future_is_not_called_damaged() {
+        let unsupported = |bytes: &[u8]| match walk(bytes) {
+            Err(FrameError::Unsupported(unsupported)) => unsupported,
+            other => panic!("{other:?}"),
+        };
+        let bytes = changed(|h, _| h.preamble.format_major = U16::new(2));
+        assert_eq!(unsupported(&bytes), Unsupported::Major(2));
+        let bytes = changed(|h, _| h.preamble.features_required = U32::new(6));
+        assert_eq!(unsupported(&bytes), Unsupported::Feature(1));
     }
 
     #[test]
@@ -377,37 +402,37 @@ mod tests {
         let mut bytes = example();
         bytes[512] = 0xFF;
         reseal(&mut bytes);
-        assert_eq!(walk(&bytes).unwrap_err().rule().id, "M7");
+        assert_eq!(broken(&bytes), Some(("M8", 512)));
     }
 
     #[test]
     fn each_broken_rule_of_a_row_is_named() {
-        check(|_, r| r[0].tree_id = U32::new(1), Some(("M9", 128)));
+        check(|_, r| r[0].tree_id = U32::new(1), Some(("M10", 128)));
         check(|_, r| r[3].level = U32::new(63), None);
-        check(|_, r| r[3].level = U32::new(64), Some(("M9", 416)));
-        check(|_, r| r[1].reserved[19] = 1, Some(("M3", 300)));
-        check(|_, r| r[1].row_count = U64::ZERO, Some(("M10", 224)));
-        check(|_, r| r[1].min_seqno = U64::new(53), Some(("M10", 224)));
-        check(|_, r| r[2].keys_offset += 1, Some(("M8", 384)));
-        check(|_, r| r[2].keys_offset = U64::new(u64::MAX), Some(("M8", 384)));
-        check(|_, r| r[3].largest_len = U16::new(u16::MAX), Some(("M8", 488)));
-        check(|_, r| r[3].largest_len -= 1, Some(("M8", 535)));
-        check(|_, r| r.swap(0, 1), Some(("M8", 192)));
+        check(|_, r| r[3].level = U32::new(64), Some(("M10", 416)));
+        check(|_, r| r[1].reserved[19] = 1, Some(("M4", 300)));
+        check(|_, r| r[1].row_count = U64::ZERO, Some(("M11", 224)));
+        check(|_, r| r[1].min_seqno = U64::new(53), Some(("M11", 224)));
+        check(|_, r| r[2].keys_offset += 1, Some(("M9", 384)));
+        check(|_, r| r[2].keys_offset = U64::new(u64::MAX), Some(("M9", 384)));
+        check(|_, r| r[3].largest_len = U16::new(u16::MAX), Some(("M9", 488)));
+        check(|_, r| r[3].largest_len -= 1, Some(("M9", 535)));
+        check(|_, r| r.swap(0, 1), Some(("M9", 192)));
     }
 
     #[test]
     fn rows_out_of_order_are_refused() {
-        check(|_, r| r[0].max_seqno = U64::new(51), Some(("M10", 128))); // below its min_seqno
+        check(|_, r| r[0].max_seqno = U64::new(51), Some(("M11", 128))); // below its min_seqno
         check(
             |_, r| {
                 r[0].min_seqno = U64::new(1);
                 r[0].max_seqno = U64::new(51); // older than the table behind it
             },
-            Some(("M11", 224)),
+            Some(("M12", 224)),
         );
-        check(|_, r| r[1].level = U32::new(2), Some(("M11", 320)));
+        check(|_, r| r[1].level = U32::new(2), Some(("M12", 320)));
         // Key ranges of one level that touch: "kiwi" and "lemo", then "" and "kiwilemon".
-        check(|_, r| r[1].level = U32::new(1), Some(("M11", 320)));
+        check(|_, r| r[1].level = U32::new(1), Some(("M12", 320)));
         check(
             |_, r| {
                 r[2].largest_len = U16::new(9);
@@ -429,17 +454,16 @@ mod tests {
             largest: largest.into(),
             ..TableRecord::default()
         };
-        for (largest, want) in [("k", None), ("l", Some("M11")), ("m", Some("M11"))] {
+        for (largest, want) in [("k", None), ("l", Some("M12")), ("m", Some("M12"))] {
             let tables = vec![table(1, "a", largest), table(2, "l", "z")];
             let data = ManifestData { next_file_number: 9, tables, ..ManifestData::default() };
-            let got = walk(&data.encode()).err().map(|error| error.rule().id);
-            assert_eq!(got, want, "{largest}");
+            assert_eq!(broken(&data.encode()).map(|(rule, _)| rule), want, "{largest}");
         }
     }
 
     #[test]
     fn a_table_that_stands_twice_is_refused() {
-        check(|_, r| r[3].file_number = U64::new(30), Some(("M12", 416)));
+        check(|_, r| r[3].file_number = U64::new(30), Some(("M13", 416)));
     }
 
     #[test]
