@@ -4,5 +4,5 @@
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
-pub use crate::format::{checksum, error, file_name, log_op, manifest, preamble, row};
-pub use crate::storage::{Disk, Listing, LockGuard, Region, Slice, Storage, StorageFile};
+pub use crate::format::*;
+pub use crate::storage::*;
