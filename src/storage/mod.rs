@@ -40,10 +40,12 @@ mod disk;
 mod mmap;
 mod prefetch;
 mod region;
+mod sim;
 
 pub use disk::Disk;
 pub(crate) use prefetch::prefetch;
 pub use region::{Region, Slice};
+pub use sim::{CrashMode, Fault, SimDisk};
 
 /// What stands in a database's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,7 +175,8 @@ mod tests {
     /// The storages that must behave alike, with whatever keeps their directory alive.
     fn storages() -> Vec<(Box<dyn Storage>, Option<tempfile::TempDir>)> {
         let dir = tempfile::tempdir().unwrap();
-        vec![(Box::new(Disk::new(dir.path().join("db"))), Some(dir))]
+        let disk = Disk::new(dir.path().join("db"));
+        vec![(Box::new(disk), Some(dir)), (Box::new(SimDisk::new(1)), None)]
     }
 
     fn write(storage: &dyn Storage, name: FileName, bytes: &[u8]) {
