@@ -55,6 +55,12 @@ impl FormatError {
     pub const fn at(&self) -> u64 {
         self.at
     }
+
+    /// The same error, seen from the start of a structure in which this one starts at `base`.
+    #[must_use]
+    pub const fn moved(self, base: u64) -> Self {
+        Self { at: base.saturating_add(self.at), ..self }
+    }
 }
 
 impl fmt::Display for FormatError {

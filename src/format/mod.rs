@@ -11,6 +11,7 @@ pub mod error;
 pub mod file_name;
 pub mod filter;
 pub mod index;
+pub mod log;
 pub mod log_op;
 pub mod manifest;
 pub mod preamble;

@@ -75,6 +75,7 @@ impl<'a> ManifestView<'a> {
     }
 
     /// The tables by tree and level; in level 0 the newest first, deeper by key.
+    #[must_use]
     pub fn tables(&self) -> impl ExactSizeIterator<Item = TableView<'a>> + use<'a> {
         let bytes = self.bytes;
         self.rows.iter().map(move |row| TableView::of(row, bytes))
