@@ -14,6 +14,7 @@
 )]
 
 mod batch;
+mod cursor;
 mod error;
 mod format;
 mod hooks;

@@ -85,3 +85,8 @@ pub(crate) trait Cursor {
     /// The value as something that outlives the cursor: short ones copied, long ones shared.
     fn owned_value(&self) -> Value<'static>;
 }
+
+#[cfg(test)]
+pub(crate) mod model;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Tests of the merging and the visible cursor against their models.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::model::{
+    Calls, VecCursor, Version, check_moves_agree, check_shows, random_rows, visible_rows,
+};
+use super::*;
+
+/// Deals the rows out to so many runs.
+fn dealt(random: &mut SmallRng, rows: &[Version], run_count: usize) -> Vec<VecCursor> {
+    let mut runs = vec![Vec::new(); run_count];
+    for row in rows {
+        runs[random.random_range(0..run_count)].push(row.clone());
+    }
+    runs.into_iter().map(VecCursor::new).collect()
+}
+
+fn put(key: &[u8], seqno: u64) -> Version {
+    Version { key: key.to_vec(), seqno, kind: Kind::Put, expires_at: 0, value: Vec::new() }
+}
+
+#[test]
+fn many_runs_merge_into_one() {
+    for seed in 0..150 {
+        println!("seed {seed}");
+        let mut random = SmallRng::seed_from_u64(seed);
+        let row_count = random.random_range(0..300);
+        let rows = random_rows(&mut random, row_count, true);
+        let run_count = random.random_range(1..9);
+        let runs = dealt(&mut random, &rows, run_count);
+        let mut merged = MergingCursor::new(runs);
+        check_moves_agree(&mut random, &mut merged, &mut VecCursor::new(rows));
+    }
+}
+
+#[test]
+fn a_row_in_two_runs_comes_from_the_first_one_first() {
+    for seed in 0..50 {
+        println!("seed {seed}");
+        let mut random = SmallRng::seed_from_u64(seed);
+        let rows = random_rows(&mut random, 60, true);
+        let run = |index: u8| {
+            let in_run = |row: &Version| Version { value: vec![index], ..row.clone() };
+            rows.iter().skip(usize::from(index) * 7).map(in_run).collect::<Vec<_>>()
+        };
+        let all = (0..4).flat_map(run).collect();
+        let mut merged = MergingCursor::new((0..4).map(|i| VecCursor::new(run(i))).collect());
+        check_moves_agree(&mut random, &mut merged, &mut VecCursor::new(all));
+        if let Some(row) = Version::of(&merged) {
+            assert_eq!(row.value, [u8::try_from(merged.child_index()).unwrap()]);
+        }
+    }
+}
+
+#[test]
+fn no_runs_are_a_run_without_rows() {
+    let mut merged = MergingCursor::<VecCursor>::new(Vec::new());
+    let mut random = SmallRng::seed_from_u64(0);
+    check_moves_agree(&mut random, &mut merged, &mut VecCursor::new(Vec::new()));
+}
+
+#[test]
+fn a_snapshot_sees_the_newest_row_of_its_time() {
+    for seed in 0..300 {
+        println!("seed {seed}");
+        let mut random = SmallRng::seed_from_u64(seed);
+        let row_count = random.random_range(0..300);
+        let rows = random_rows(&mut random, row_count, seed % 3 == 0);
+        let snapshot = [row_count, u64::MAX, row_count / 2, 0][random.random_range(0..4)];
+        let now_secs = random.random_range(0..25);
+        let visible = visible_rows(&rows, snapshot, now_secs);
+        let run_count = random.random_range(1..9);
+        let run = MergingCursor::new(dealt(&mut random, &rows, run_count));
+        check_shows(&mut random, &mut VisibleCursor::new(run, snapshot, now_secs), visible);
+    }
+}
+
+#[test]
+fn an_error_is_repeated_until_a_seek() {
+    let mut random = SmallRng::seed_from_u64(7);
+    let rows: Vec<_> = (1..=60).map(|seqno| put(&[(seqno % 19) as u8], seqno)).collect();
+    for run_count in [1, 4] {
+        let mut failed_count = 0;
+        for fails_at in 1..400 {
+            let mut runs = dealt(&mut random, &rows, run_count);
+            let calls = Calls::default();
+            calls.fails_at.set(fails_at);
+            for run in &mut runs {
+                run.calls = calls.clone();
+            }
+            let mut cursor = VisibleCursor::new(MergingCursor::new(runs), 40, 0);
+            let mut seen = Vec::new();
+            let mut found = cursor.seek_first();
+            while let Ok(true) = found {
+                seen.push(cursor.key().to_vec());
+                found = cursor.next();
+            }
+            if found.is_ok() {
+                found = cursor.seek_last();
+            }
+            while let Ok(true) = found {
+                assert_eq!(seen.pop().as_deref(), Some(cursor.key()));
+                found = cursor.prev();
+            }
+            if found.is_ok() {
+                assert!(seen.is_empty());
+                continue;
+            }
+            failed_count += 1;
+            assert!(!cursor.valid() && cursor.key().is_empty() && cursor.value().is_empty());
+            assert!(cursor.next().is_err() && cursor.prev().is_err() && cursor.next().is_err());
+            assert!(cursor.seek_first().unwrap(), "a seek revives it");
+            assert_eq!(cursor.key(), [0]);
+            assert!(cursor.next().unwrap());
+            assert_eq!(cursor.key(), [1]);
+        }
+        assert!(failed_count > 100, "{failed_count} calls");
+    }
+}
+
+#[test]
+fn of_many_versions_only_a_few_are_walked() {
+    let cases: &[(u64, &[u64])] = &[(2, &[1]), (500, &[1, 500]), (9_999, &[1, 2_999, 3_000])];
+    for &(snapshot, want) in cases {
+        let hot = (3..3_000).map(|seqno| put(b"b", seqno));
+        let rows = hot.chain([put(b"a", 1), put(b"c", 3_000)]);
+        let mut run = VecCursor::new(rows.collect());
+        let calls = Calls::default();
+        run.calls = calls.clone();
+        let mut cursor = VisibleCursor::new(run, snapshot, 0);
+        let mut seen = Vec::new();
+        let mut found = cursor.seek_first().unwrap();
+        while found {
+            seen.push(cursor.seqno());
+            found = cursor.next().unwrap();
+        }
+        assert_eq!(seen, want);
+        let mut reversed = Vec::new();
+        let mut found = cursor.seek_last().unwrap();
+        while found {
+            reversed.insert(0, cursor.seqno());
+            found = cursor.prev().unwrap();
+        }
+        assert_eq!(seen, reversed);
+        assert!(calls.count.get() < 100, "{} calls at {snapshot}", calls.count.get());
+    }
+}
