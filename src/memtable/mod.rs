@@ -23,14 +23,19 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::row::Row;
+use crate::value::Value;
 
+mod cursor;
 mod growing_array;
 mod node;
 
+pub(crate) use cursor::MemtableCursor;
 use growing_array::GrowingArray;
 use node::{INLINE_LINK_COUNT, Node, Slot, Target};
 
@@ -38,6 +43,8 @@ use node::{INLINE_LINK_COUNT, Node, Slot, Target};
 const MAX_HEIGHT: usize = 16;
 /// The number that stands for "no node".
 const NONE: u32 = 0;
+/// From this length on an owned value shares the memtable instead of being copied.
+const SHARED_LEN: usize = 4096;
 
 /// The newest rows, sorted in memory.
 #[derive(Debug)]
@@ -96,8 +103,7 @@ impl Memtable {
                 *slot = gap;
             }
         });
-        let exists = |node: &Node| node.seqno() == row.seqno && node.has_key(&target);
-        if self.node(found.after).is_some_and(exists) {
+        if self.node(found.after).is_some_and(|node| node.is_at(&target)) {
             return Ok(());
         }
         let place = writer.next_place().ok_or_else(too_many_rows)?;
@@ -133,7 +139,7 @@ impl Memtable {
     /// The number of the row that [`get`](Self::get) would return.
     pub(crate) fn find(&self, key: &[u8], seqno: u64) -> Option<u32> {
         let target = Target::new(key, seqno);
-        let number = self.search(&target, |_, _| ()).after;
+        let number = self.first_from(&target);
         self.node(number)?.has_key(&target).then_some(number)
     }
 
@@ -141,6 +147,16 @@ impl Memtable {
     #[inline]
     pub(crate) fn row(&self, number: u32) -> Option<Row<'_>> {
         self.node(number).map(Node::row)
+    }
+
+    /// The value of a row as something that outlives the memtable's users: a long one shares the
+    /// memtable and so keeps all of it, others are copied. Empty if there is no such row.
+    pub(crate) fn owned_value(self: &Arc<Self>, number: u32) -> Value<'static> {
+        let value = self.node(number).map_or(&[][..], Node::value);
+        if value.len() < SHARED_LEN {
+            return Value::copied(value);
+        }
+        Value::shared(Bytes::from_owner(SharedValue { memtable: Arc::clone(self), number }))
     }
 
     /// How many rows there are.
@@ -152,7 +168,7 @@ impl Memtable {
     /// Whether there are no rows.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.first(0) == NONE
+        self.first() == NONE
     }
 
     /// About how much memory the rows take, in bytes.
@@ -165,6 +181,53 @@ impl Memtable {
     #[inline]
     pub(crate) fn max_seqno(&self) -> u64 {
         self.max_seqno.load(Relaxed)
+    }
+
+    /// The first row.
+    #[inline]
+    fn first(&self) -> u32 {
+        self.next(None, 0)
+    }
+
+    /// The last row.
+    fn last(&self) -> u32 {
+        let mut last = NONE;
+        for level in (0..self.height.load(Relaxed)).rev() {
+            while let next @ 1.. = self.next(self.node(last), level) {
+                last = next;
+            }
+        }
+        last
+    }
+
+    /// The first row at or after an internal key.
+    #[inline]
+    fn first_from(&self, target: &Target<'_>) -> u32 {
+        self.search(target, |_, _| ()).after
+    }
+
+    /// The last row at or before an internal key.
+    fn last_until(&self, target: &Target<'_>) -> u32 {
+        let gap = self.search(target, |_, _| ());
+        match self.node(gap.after) {
+            Some(node) if node.is_at(target) => gap.after,
+            _ => gap.before,
+        }
+    }
+
+    /// The row before this one.
+    #[inline]
+    fn before(&self, number: u32) -> u32 {
+        let Some(node) = self.node(number) else { return NONE };
+        let mut before = node.prev.load(Acquire);
+        loop {
+            let next = self.next(self.node(before), 0);
+            // Rows that are just being inserted between the two are linked forward first.
+            if next == number || next == NONE {
+                return before;
+            }
+            before = next;
+        }
     }
 
     /// The two neighbors on the lowest level between which the internal key belongs: `after` is
@@ -214,12 +277,6 @@ impl Memtable {
         self.nodes.get(number)?.0.get()
     }
 
-    /// The first node of a level.
-    #[inline]
-    fn first(&self, level: usize) -> u32 {
-        self.next(None, level)
-    }
-
     /// The node behind `at`, or the first one, on a level where `at` stands.
     #[inline]
     fn next(&self, at: Option<&Node>, level: usize) -> u32 {
@@ -234,6 +291,18 @@ impl Memtable {
             let index = u32::try_from(level - INLINE_LINK_COUNT).ok()?;
             self.upper_links.get(node.upper.checked_add(index)?)
         })
+    }
+}
+
+/// A value that somebody holds, with the memtable that it lies in.
+struct SharedValue {
+    memtable: Arc<Memtable>,
+    number: u32,
+}
+
+impl AsRef<[u8]> for SharedValue {
+    fn as_ref(&self) -> &[u8] {
+        self.memtable.node(self.number).map_or(&[], Node::value)
     }
 }
 

@@ -20,6 +20,7 @@
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Acquire;
 
 use crate::error::{Error, Result};
 use crate::format::row::{Kind, Row};
@@ -143,6 +144,19 @@ impl Node {
         /// What an allocator keeps with each allocation, about.
         const ALLOCATION_LEN: usize = 16;
         size_of::<Slot>() + ALLOCATION_LEN + self.data.len()
+    }
+
+    /// The number of the next row.
+    #[inline]
+    pub(super) fn next(&self) -> u32 {
+        let [next, ..] = &self.next;
+        next.load(Acquire)
+    }
+
+    /// Whether this is the row of the internal key.
+    #[inline]
+    pub(super) fn is_at(&self, target: &Target<'_>) -> bool {
+        self.has_key(target) && self.seqno() == target.seqno
     }
 
     /// Whether the row has this user key.
