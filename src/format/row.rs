@@ -60,3 +60,55 @@ pub struct Row<'a> {
 pub fn compare(a_key: &[u8], a_seqno: u64, b_key: &[u8], b_seqno: u64) -> Ordering {
     a_key.cmp(b_key).then(b_seqno.cmp(&a_seqno))
 }
+
+/// How many bytes two keys start with in common.
+#[must_use]
+pub fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    // Eight at a time: keys of one table often share long prefixes.
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count();
+    let (a, b) = (a.iter().skip(words * 8), b.iter().skip(words * 8));
+    words * 8 + a.zip(b).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_versions_of_a_key_come_first() {
+        #[rustfmt::skip]
+        let cases: &[(&[u8], _, &[u8], _, _)] = &[
+            (b"",    0,        b"",    0, Ordering::Equal),
+            (b"",    0,        b"\0",  9, Ordering::Less),
+            (b"a",   1,        b"a",   2, Ordering::Greater),
+            (b"a",   u64::MAX, b"a",   0, Ordering::Less),
+            (b"a",   1,        b"aa",  9, Ordering::Less),
+            (b"\xff", 1,       b"a",   1, Ordering::Greater),
+        ];
+        for (a, a_seqno, b, b_seqno, want) in cases {
+            assert_eq!(compare(a, *a_seqno, b, *b_seqno), *want);
+            assert_eq!(compare(b, *b_seqno, a, *a_seqno), want.reverse());
+        }
+    }
+
+    #[test]
+    fn what_keys_share_is_counted_to_the_byte() {
+        let key: Vec<u8> = (1..40).collect();
+        for len in 0..key.len() {
+            let mut other = key.clone();
+            other[len] = 0;
+            assert_eq!(shared_len(&key, &other), len);
+            assert_eq!(shared_len(&key[..len], &key), len);
+            assert_eq!(shared_len(&key, &key[..len]), len);
+        }
+        assert_eq!(shared_len(&key, &key), key.len());
+    }
+
+    #[test]
+    fn a_kind_has_one_number() {
+        for number in 0..=u8::MAX {
+            let kind = Kind::from_u8(number);
+            assert_eq!(kind.map(|kind| kind as u8), (number <= 2).then_some(number));
+        }
+    }
+}

@@ -10,10 +10,10 @@ use zerocopy::little_endian::{U16, U32, U64};
 
 use super::{
     BlockHeader, COLUMN_CONTINUES, COLUMN_EXPIRY, COLUMN_KIND, COLUMN_SEQNO, COLUMN_WIDE_OFFSETS,
-    CONSTANT, HEADER_LEN, KIND_OUT_OF_LINE, VARIABLE_KEYS, VARIABLE_VALUES, round_up,
+    CONSTANT, HEADER_LEN, KIND_OUT_OF_LINE, MAX_BLOCK_LEN, VARIABLE_KEYS, VARIABLE_VALUES,
 };
 use crate::format::checksum::{checksum, fingerprint};
-use crate::format::row::{Kind, Row};
+use crate::format::row::{Kind, Row, shared_len};
 
 /// The smallest and the largest number of a column so far.
 #[derive(Clone, Copy, Debug)]
@@ -147,12 +147,19 @@ impl Shape {
 }
 
 /// Builds one block after the other; its buffers are kept.
+///
+/// They stay as small as the block: however long a prefix its keys share, it is held once.
 #[derive(Debug)]
 pub struct BlockBuilder {
     shape: Shape,
-    /// All keys, whole and back to back: the prefix is known only at the end.
-    keys: Vec<u8>,
-    key_ends: Vec<usize>,
+    first_key: Vec<u8>,
+    last_key: Vec<u8>,
+    /// Of each key what comes after the prefix that the block had when the key was added. The
+    /// prefix only ever gets shorter, so what is missing at the end stands in the first key.
+    suffixes: Vec<u8>,
+    suffix_ends: Vec<usize>,
+    /// How long that prefix was.
+    skipped_lens: Vec<usize>,
     values: Vec<u8>,
     value_ends: Vec<usize>,
     fingerprints: Vec<u8>,
@@ -165,8 +172,11 @@ impl Default for BlockBuilder {
     fn default() -> Self {
         Self {
             shape: Shape::EMPTY,
-            keys: Vec::new(),
-            key_ends: Vec::new(),
+            first_key: Vec::new(),
+            last_key: Vec::new(),
+            suffixes: Vec::new(),
+            suffix_ends: Vec::new(),
+            skipped_lens: Vec::new(),
             values: Vec::new(),
             value_ends: Vec::new(),
             fingerprints: Vec::new(),
@@ -202,36 +212,51 @@ impl BlockBuilder {
         if self.is_empty() { 0 } else { self.shape.len() }
     }
 
-    /// Bytes of the block with one more row; `None` if a block can't have more rows.
+    /// Bytes of the block with one more row; `None` if a block can't hold that row as well.
     #[must_use]
     pub fn len_with(&self, row: &Row<'_>, out_of_line: bool) -> Option<usize> {
         let shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
-        (shape.row_count <= usize::from(u16::MAX)).then(|| shape.len())
-    }
-
-    fn first_key(&self) -> &[u8] {
-        let end = self.key_ends.first().copied().unwrap_or(0);
-        self.keys.get(..end).unwrap_or_default()
+        let len = shape.len();
+        let possible = u16::try_from(shape.row_count).is_ok() && len as u64 <= MAX_BLOCK_LEN;
+        possible.then_some(len)
     }
 
     /// The key of the last row; empty without rows.
     #[must_use]
     pub fn last_key(&self) -> &[u8] {
-        let start = self.key_ends.len().checked_sub(2).and_then(|i| self.key_ends.get(i).copied());
-        self.keys.get(start.unwrap_or(0)..).unwrap_or_default()
+        &self.last_key
     }
 
+    /// How much of the prefix a key has.
     fn shared_len(&self, key: &[u8]) -> usize {
-        self.first_key().iter().zip(key).take_while(|(a, b)| a == b).count()
+        shared_len(self.prefix(), key)
     }
 
-    /// Adds a row. Rows must come in the order of their internal keys.
+    /// Bytes that the builder holds of keys and values.
+    #[cfg(test)]
+    pub(super) fn held_len(&self) -> usize {
+        self.first_key.len() + self.last_key.len() + self.suffixes.len() + self.values.len()
+    }
+
+    fn prefix(&self) -> &[u8] {
+        self.first_key.get(..self.shape.prefix_len).unwrap_or_default()
+    }
+
+    /// Adds a row that [`len_with`](Self::len_with) has a length for.
     ///
+    /// Rows must come in the order of their internal keys.
     /// `hash` is that of the key; with `out_of_line` the value is a reference of chapter 03.
     pub fn push(&mut self, row: &Row<'_>, out_of_line: bool, hash: u64) {
         self.shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
-        self.keys.extend_from_slice(row.key);
-        self.key_ends.push(self.keys.len());
+        if self.shape.row_count == 1 {
+            self.first_key.extend_from_slice(row.key);
+        }
+        self.last_key.clear();
+        self.last_key.extend_from_slice(row.key);
+        let skipped_len = self.shape.prefix_len;
+        self.suffixes.extend_from_slice(row.key.get(skipped_len..).unwrap_or_default());
+        self.suffix_ends.push(self.suffixes.len());
+        self.skipped_lens.push(skipped_len);
         self.values.extend_from_slice(row.value);
         self.value_ends.push(self.values.len());
         self.fingerprints.push(fingerprint(hash));
@@ -251,16 +276,21 @@ impl BlockBuilder {
         out.extend_from_slice(self.header(continues).as_bytes());
         out.extend_from_slice(&self.fingerprints);
         out.resize(start + HEADER_LEN + self.shape.row_count.next_multiple_of(16), 0);
+        let prefix_len = self.shape.prefix_len;
         if self.shape.key_stride() == VARIABLE_KEYS {
-            let prefix_len = self.shape.prefix_len;
-            let skipped = |index: usize| (index + 1) * prefix_len;
-            let ends = self.key_ends.iter().enumerate().map(|(i, end)| end - skipped(i));
+            let ends = self.skipped_lens.iter().zip(&self.suffix_ends).scan(
+                0,
+                |regained_len, (skipped_len, end)| {
+                    *regained_len += skipped_len - prefix_len;
+                    Some(*regained_len + end)
+                },
+            );
             push_offsets(out, ends, self.shape.is_wide());
         }
         if self.shape.value_stride() == VARIABLE_VALUES {
             push_offsets(out, self.value_ends.iter().copied(), self.shape.is_wide());
         }
-        out.extend_from_slice(self.first_key().get(..self.shape.prefix_len).unwrap_or_default());
+        out.extend_from_slice(self.prefix());
         if let Some(width) = self.shape.seqno_width() {
             let base = self.shape.seqnos.min;
             push_numbers(out, base, width, self.seqnos.iter().map(|seqno| seqno - base));
@@ -273,11 +303,11 @@ impl BlockBuilder {
             let delta = |expiry: &u64| if *expiry == 0 { 0 } else { expiry - base + 1 };
             push_numbers(out, base, width, self.expiries.iter().map(delta));
         }
-        let mut key_start = 0;
-        for end in &self.key_ends {
-            let suffix = self.keys.get(key_start + self.shape.prefix_len..*end);
-            out.extend_from_slice(suffix.unwrap_or_default());
-            key_start = *end;
+        let mut start_of_suffix = 0;
+        for (skipped_len, end) in self.skipped_lens.iter().zip(&self.suffix_ends) {
+            out.extend_from_slice(self.first_key.get(prefix_len..*skipped_len).unwrap_or_default());
+            out.extend_from_slice(self.suffixes.get(start_of_suffix..*end).unwrap_or_default());
+            start_of_suffix = *end;
         }
         out.extend_from_slice(&self.values);
         out.resize(start + self.shape.len(), 0);
@@ -315,8 +345,11 @@ impl BlockBuilder {
 
     fn clear(&mut self) {
         self.shape = Shape::EMPTY;
-        self.keys.clear();
-        self.key_ends.clear();
+        self.first_key.clear();
+        self.last_key.clear();
+        self.suffixes.clear();
+        self.suffix_ends.clear();
+        self.skipped_lens.clear();
         self.values.clear();
         self.value_ends.clear();
         self.fingerprints.clear();

@@ -31,6 +31,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::format::error::rules;
 
 mod builder;
+mod search;
 mod verify;
 mod view;
 
@@ -97,6 +98,10 @@ pub struct BlockHeader {
 /// Bytes of a [`BlockHeader`].
 pub const HEADER_LEN: usize = 32;
 const _: () = assert!(size_of::<BlockHeader>() == HEADER_LEN, "04-data-block.md fixes this size");
+
+/// Where the fingerprints start, in bytes from the start of the block.
+const FINGERPRINTS: u32 = 32;
+const _: () = assert!(FINGERPRINTS as usize == HEADER_LEN, "they follow the header");
 
 /// `value_stride` of a block with value offsets.
 pub const VARIABLE_VALUES: u32 = u32::MAX;

@@ -1,1 +1,583 @@
+//! Blocks against a model: what is encoded is found again, and nothing else is believed.
 
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::*;
+use crate::format::checksum::{fingerprint, hash_key};
+use crate::format::error::FormatError;
+use crate::format::row::{Kind, MAX_EXPIRY, Row, compare};
+
+const FILE_ID: u64 = 0x0102_0304_0506_0708;
+const OFFSET: u64 = 4096;
+const HASH_SEED: u64 = 42;
+
+/// A row that owns its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stored {
+    key: Vec<u8>,
+    seqno: u64,
+    kind: Kind,
+    expires_at: u64,
+    value: Vec<u8>,
+    out_of_line: bool,
+}
+
+impl Stored {
+    fn row(&self) -> Row<'_> {
+        let Self { seqno, kind, expires_at, .. } = *self;
+        Row { key: &self.key, seqno, kind, expires_at, value: &self.value }
+    }
+}
+
+fn put(key: &[u8], seqno: u64, value: &[u8]) -> Stored {
+    Stored {
+        key: key.to_vec(),
+        seqno,
+        kind: Kind::Put,
+        expires_at: 0,
+        value: value.to_vec(),
+        out_of_line: false,
+    }
+}
+
+fn delete(key: &[u8], seqno: u64) -> Stored {
+    Stored { kind: Kind::Delete, ..put(key, seqno, b"") }
+}
+
+/// The sealed block of these rows. The builder must have foreseen its length after every row.
+#[track_caller]
+fn encode(rows: &[Stored], continues: bool) -> Vec<u8> {
+    let mut builder = BlockBuilder::new();
+    for stored in rows {
+        let foreseen = builder.len_with(&stored.row(), stored.out_of_line);
+        builder.push(&stored.row(), stored.out_of_line, hash_key(&stored.key, HASH_SEED));
+        assert_eq!(foreseen, Some(builder.block_len()));
+        assert_eq!(builder.last_key(), stored.key);
+    }
+    let (row_count, block_len) = (builder.row_count(), builder.block_len());
+    assert_eq!(row_count, rows.len());
+    let mut out = vec![0xEE; 64];
+    builder.finish(continues, &mut out);
+    assert!(builder.is_empty() && builder.block_len() == 0 && builder.last_key().is_empty());
+    let mut block = out.split_off(64);
+    assert_eq!(block.len(), block_len);
+    seal(&mut block, FILE_ID, OFFSET);
+    block
+}
+
+fn header_of(block: &[u8]) -> BlockHeader {
+    BlockHeader::read_from_prefix(block).unwrap().0
+}
+
+/// What a block says its rows are.
+fn decode(block: &DataBlock<'_>) -> Result<Vec<Stored>, FormatError> {
+    let mut key = Vec::new();
+    (0..block.layout().row_count())
+        .map(|row| {
+            block.read_key(row, &mut key)?;
+            let (kind, out_of_line) = block.kind(row)?;
+            let (seqno, expires_at) = (block.seqno(row)?, block.expires_at(row)?);
+            let value = block.value(row)?.to_vec();
+            Ok(Stored { key: key.clone(), seqno, kind, expires_at, value, out_of_line })
+        })
+        .collect()
+}
+
+/// Encodes sorted rows and checks everything that a reader asks of the block.
+#[track_caller]
+fn check(rows: &[Stored], continues: bool) -> Vec<u8> {
+    let bytes = encode(rows, continues);
+    let block = DataBlock::parse(&bytes).unwrap();
+    assert_eq!(block.verify(HASH_SEED), Ok(()));
+    assert!(block.checksum_matches(FILE_ID, OFFSET));
+    assert!(!block.checksum_matches(FILE_ID ^ 1, OFFSET), "another file's block");
+    assert!(!block.checksum_matches(FILE_ID, OFFSET + 64), "a block in another place");
+    assert_eq!(block.layout().continues(), continues);
+    assert_eq!(block.layout().block_len(), bytes.len());
+    assert_eq!(decode(&block).as_deref(), Ok(rows));
+    let same = |pair: &[Stored]| pair[0].key == pair[1].key;
+    for (row, pair) in (0..).zip(rows.windows(2)) {
+        assert_eq!(block.same_key(row, row + 1), Ok(same(pair)));
+    }
+    let sample = rows.len().div_ceil(if cfg!(miri) { 4 } else { 60 });
+    for stored in rows.iter().step_by(sample) {
+        check_search(&block, rows, &stored.key);
+        check_search(&block, rows, &[&stored.key[..], &[0]].concat());
+        check_search(&block, rows, &[&stored.key[..], &[0xFF]].concat());
+        check_search(&block, rows, &stored.key[..stored.key.len().saturating_sub(1)]);
+    }
+    check_search(&block, rows, b"");
+    check_search(&block, rows, &[0xFF; 40]);
+    bytes
+}
+
+/// Compares `find` and `lower_bound` of one key, at every seqno around its own, with a scan.
+#[track_caller]
+fn check_search(block: &DataBlock<'_>, rows: &[Stored], key: &[u8]) {
+    let own: Vec<u64> = rows.iter().filter(|r| r.key == key).map(|r| r.seqno).collect();
+    let around = |s: &u64| [s.saturating_sub(1), *s, s.saturating_add(1)];
+    let seqnos = own.iter().take(6).flat_map(around).chain([0, u64::MAX]);
+    let mark = fingerprint(hash_key(key, HASH_SEED));
+    for seqno in seqnos {
+        let newest = rows.iter().position(|r| r.key == key && r.seqno <= seqno);
+        let found = block.find(key, mark, seqno).unwrap();
+        assert_eq!(found.map(|row| row as usize), newest, "find {key:?} at {seqno}");
+        let first = rows.iter().position(|r| compare(&r.key, r.seqno, key, seqno).is_ge());
+        let bound = block.lower_bound(key, seqno).unwrap() as usize;
+        assert_eq!(bound, first.unwrap_or(rows.len()), "lower_bound {key:?} at {seqno}");
+    }
+}
+
+fn sorted(mut rows: Vec<Stored>) -> Vec<Stored> {
+    rows.sort_by(|a, b| compare(&a.key, a.seqno, &b.key, b.seqno));
+    rows.dedup_by(|a, b| (&a.key, a.seqno) == (&b.key, b.seqno));
+    rows
+}
+
+// ---- what is encoded is read ---------------------------------------------------------------
+
+/// Which columns a block is to have.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column that is there or not")]
+struct Want {
+    key_stride: bool,
+    value_stride: bool,
+    wide: bool,
+    seqno: Option<u8>,
+    kinds: bool,
+    expiry: Option<u8>,
+}
+
+/// Twelve rows that need exactly these columns.
+fn rows_for(want: Want) -> Vec<Stored> {
+    let base = 1_u64 << 40;
+    let far = |width| [100_u64, 1_000, 100_000, 1 << 33][usize::from(width)];
+    let number = |width: Option<u8>, index: u64| match width {
+        None => 0,
+        Some(CONSTANT) => base,
+        Some(width) => base + far(width) * (index % 3) / 2,
+    };
+    let value_len = if want.wide { 6000 } else { 8 };
+    (0..12)
+        .map(|index| {
+            let key = format!("tree/{index:02}/leaf");
+            let key = if want.key_stride || index % 2 == 0 { key } else { key + "s" };
+            let mut row = put(key.as_bytes(), number(want.seqno, index), &[]);
+            let variable = if want.value_stride { 0 } else { (index as usize + 1) % 3 };
+            row.value = vec![b'a' + index as u8; value_len - variable];
+            row.expires_at = match want.expiry {
+                Some(width) if width != CONSTANT && index == 1 => 0,
+                width => number(width, index),
+            };
+            if want.kinds {
+                row.kind = Kind::Merge;
+            }
+            row
+        })
+        .collect()
+}
+
+#[test]
+fn every_column_combination_reads_back() {
+    let widths = [None, Some(CONSTANT), Some(0), Some(1), Some(2), Some(3)];
+    let flags = [false, true];
+    let step = if cfg!(miri) { 37 } else { 1 };
+    let mut wants = Vec::new();
+    for seqno in widths {
+        for expiry in widths {
+            for bits in 0..16 {
+                let [key_stride, value_stride, wide, kinds] =
+                    [0, 1, 2, 3].map(|bit| flags[(bits >> bit) & 1]);
+                wants.push(Want { key_stride, value_stride, wide, seqno, kinds, expiry });
+            }
+        }
+    }
+    for (index, want) in wants.into_iter().enumerate().step_by(step) {
+        let continues = index % 2 == 1;
+        let header = header_of(&check(&rows_for(want), continues));
+        let expected = [
+            (want.wide, COLUMN_WIDE_OFFSETS),
+            (want.seqno.is_some(), COLUMN_SEQNO),
+            (want.kinds, COLUMN_KIND),
+            (want.expiry.is_some(), COLUMN_EXPIRY),
+            (continues, COLUMN_CONTINUES),
+        ];
+        let columns = expected.iter().filter(|(has, _)| *has).map(|(_, bit)| bit).sum::<u8>();
+        assert_eq!(header.columns, columns, "{want:?}");
+        let widths = want.seqno.unwrap_or(0) | (want.expiry.unwrap_or(0) << 3);
+        assert_eq!(header.widths, widths, "{want:?}");
+        assert_eq!(header.key_stride != VARIABLE_KEYS, want.key_stride, "{want:?}");
+        assert_eq!(header.value_stride != VARIABLE_VALUES, want.value_stride, "{want:?}");
+        assert_eq!(header.prefix_len.get(), 5, "{want:?}");
+    }
+}
+
+#[test]
+fn odd_blocks_read_back() {
+    let long = vec![b'k'; 65_535];
+    let longer_by_one = [&long[..65_534], b"l"].concat();
+    let reference = |key: &[u8], kind| Stored {
+        kind,
+        out_of_line: true,
+        ..put(key, 7, &[9; crate::format::value_ref::VALUE_REF_LEN])
+    };
+    #[rustfmt::skip]
+    let cases: &[(&str, Vec<Stored>)] = &[
+        ("the empty key",            vec![put(b"", 0, b"v")]),
+        ("the empty key, thrice",    vec![put(b"", 9, b"c"), delete(b"", 8), put(b"", 0, b"a")]),
+        ("empty key and value",      vec![put(b"", 0, b"")]),
+        ("one long key",             vec![put(&long, 1, b"v")]),
+        ("a suffix of 65,535 bytes", vec![put(b"", 1, b"v"), put(&long, 1, b"v")]),
+        ("long keys, long prefix",   vec![put(&long, 3, b""), put(&long, 2, b"x"), put(&longer_by_one, 1, b"")]),
+        ("a tombstone",              vec![delete(b"k", 3)]),
+        ("prefixes of each other",   vec![put(b"a", 1, b""), put(b"aa", 1, b""), put(b"aaa", 1, b"")]),
+        ("bytes 0 and 255",          vec![put(b"\0", 1, b""), put(b"\0\0", 1, b""), put(b"\xff", 1, b""), put(b"\xff\xff", 1, b"")]),
+        ("the largest seqno",        vec![put(b"a", u64::MAX, b""), put(b"b", 0, b"")]),
+        ("the same largest seqno",   vec![put(b"a", u64::MAX, b""), put(b"b", u64::MAX, b"")]),
+        ("the longest expiries",     vec![Stored { expires_at: 1, ..put(b"a", 1, b"") }, Stored { expires_at: MAX_EXPIRY, ..put(b"b", 1, b"") }]),
+        ("one expiry, one never",    vec![put(b"a", 1, b""), Stored { expires_at: 5, ..put(b"b", 1, b"") }]),
+        ("values out of line",       vec![reference(b"a", Kind::Put), reference(b"b", Kind::Merge)]),
+        ("a value as long as a reference", vec![put(b"a", 1, &[1; 24]), reference(b"b", Kind::Put)]),
+    ];
+    for (name, rows) in cases {
+        println!("{name}");
+        check(rows, false);
+    }
+}
+
+#[test]
+fn a_prefix_that_gets_shorter_leaves_no_key_behind() {
+    let keys = ["abcdefgh", "abcdefghi", "abcdefz", "abcdz", "abx", "b"];
+    for count in 1..=keys.len() {
+        let rows: Vec<Stored> =
+            keys[..count].iter().map(|key| put(key.as_bytes(), 3, b"v")).collect();
+        check(&rows, false);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "65,535 rows are too many to interpret")]
+fn a_block_holds_65_535_rows_and_no_more() {
+    let mut rows: Vec<Stored> =
+        (0..65_536).map(|n| put(format!("{n:05}").as_bytes(), n, b"v")).collect();
+    let extra = rows.pop().unwrap();
+    let mut builder = BlockBuilder::new();
+    for row in &rows {
+        builder.push(&row.row(), false, hash_key(&row.key, HASH_SEED));
+    }
+    assert_eq!(builder.len_with(&extra.row(), false), None);
+    let header = header_of(&check(&rows, true));
+    assert_eq!(header.row_count.get(), 65_535);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "16 MiB are too much to interpret")]
+fn a_block_is_at_most_16_mib_long() {
+    let room = usize::try_from(MAX_BLOCK_LEN).unwrap() - HEADER_LEN - 16 - 1;
+    let check_len = |value_len: usize, want: Option<usize>| {
+        let row = put(b"k", 0, &vec![0; value_len]);
+        assert_eq!(BlockBuilder::new().len_with(&row.row(), false), want);
+    };
+    check_len(room, Some(16 << 20));
+    check_len(room + 1, None);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "a million hashed bytes are too many to interpret")]
+fn ten_thousand_versions_of_one_key_read_back() {
+    let versions = |key: &'static [u8]| (0..10_000).rev().map(move |seqno| put(key, seqno, b"v"));
+    let rows: Vec<Stored> = versions(b"a").chain(versions(b"b")).collect();
+    check(&rows, true);
+}
+
+/// Symptom: verifying a block of 200 KB could take 4 GiB of memory.
+/// Cause: the builder held every key whole, the 65,535-byte prefix included, for each row.
+/// Fix: it holds what comes after the prefix.
+#[test]
+#[cfg_attr(miri, ignore = "too many bytes to interpret")]
+fn a_builder_stays_as_small_as_its_block() {
+    let key = vec![7; 65_535];
+    let rows: Vec<Stored> = (0..200).rev().map(|seqno| put(&key, seqno, b"")).collect();
+    let mut builder = BlockBuilder::new();
+    for row in &rows {
+        builder.push(&row.row(), false, 0);
+    }
+    assert!(builder.held_len() < 2 * builder.block_len() + 3 * 65_535);
+}
+
+/// A random set of rows of a random shape.
+fn random_rows(rng: &mut StdRng) -> Vec<Stored> {
+    let row_count = rng.random_range(1..if cfg!(miri) { 20 } else { 200 });
+    let prefix: Vec<u8> = (0..rng.random_range(0..40)).map(|_| rng.random()).collect();
+    let fixed_key = rng.random_bool(0.5).then(|| rng.random_range(1..20));
+    let fixed_value = rng.random_bool(0.5).then(|| rng.random_range(0..50));
+    let most = if rng.random_bool(0.3) { 1 } else { u8::MAX };
+    let seqnos = 1_u64 << rng.random_range(0..64);
+    let [some_delete, some_merge, some_expire] = [0, 0, 0].map(|_| rng.random_bool(0.4));
+    let expiries = 1_u64 << rng.random_range(0..48);
+    let rows = (0..row_count).map(|_| {
+        let key_len = fixed_key.unwrap_or_else(|| rng.random_range(0..20));
+        let mut key = prefix.clone();
+        key.extend((0..key_len).map(|_| rng.random_range(0..=most)));
+        let value_len = fixed_value.unwrap_or_else(|| rng.random_range(0..50));
+        let value: Vec<u8> = (0..value_len).map(|_| rng.random()).collect();
+        let mut row = put(&key, rng.random_range(0..seqnos), &value);
+        if some_expire && rng.random_bool(0.7) {
+            row.expires_at = rng.random_range(1..=expiries);
+        }
+        match rng.random_range(0..4) {
+            0 if some_delete => row = delete(&key, row.seqno),
+            1 if some_merge => row.kind = Kind::Merge,
+            _ => {}
+        }
+        row
+    });
+    sorted(rows.collect())
+}
+
+#[test]
+fn random_rows_read_back() {
+    for seed in 0..if cfg!(miri) { 3 } else { 100 } {
+        println!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        let rows = random_rows(&mut rng);
+        check(&rows, rng.random());
+    }
+}
+
+// ---- what is broken is named ---------------------------------------------------------------
+
+/// Reads everything that a block offers, and at rows and keys that it does not have.
+fn walk(block: &DataBlock<'_>) {
+    let row_count = block.layout().row_count();
+    let mut key = Vec::new();
+    for row in (0..row_count.min(300)).chain([row_count, row_count + 1, u32::MAX]) {
+        let _ = (block.kind(row), block.seqno(row), block.expires_at(row));
+        let _ = (block.value(row), block.suffix(row), block.read_key(row, &mut key));
+        let _ = (block.same_key(row, row.wrapping_add(1)), block.compare_key(row, b"key"));
+        let key = key.clone();
+        let _ = (block.lower_bound(&key, 3), block.find(&key, 0, 3));
+        let _ = block.find(&key, fingerprint(hash_key(&key, HASH_SEED)), u64::MAX);
+    }
+    let _ = (block.verify(HASH_SEED), block.checksum_matches(0, 0));
+}
+
+/// Small blocks that between them have every column and every width.
+fn samples() -> Vec<Vec<u8>> {
+    let with = |seqno, expiry, key_stride, kinds| {
+        rows_for(Want { key_stride, value_stride: !key_stride, wide: false, seqno, kinds, expiry })
+    };
+    let all = [
+        with(None, None, true, false),
+        with(Some(0), Some(CONSTANT), false, true),
+        with(Some(CONSTANT), Some(0), true, true),
+        with(Some(1), Some(2), false, false),
+        with(Some(3), Some(1), true, false),
+        vec![put(b"k", 9, b"v"), delete(b"k", 8), put(b"k", 2, b"u"), put(b"l", 1, b"w")],
+        vec![put(b"", 0, b"")],
+    ];
+    all.iter().map(|rows| encode(rows, false)).collect()
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for sample in samples() {
+        let layout = *DataBlock::parse(&sample).unwrap().layout();
+        for len in 0..sample.len() {
+            let error = DataBlock::parse(&sample[..len]).unwrap_err();
+            assert_eq!(error.rule().id, if len < HEADER_LEN { "B1" } else { "B2" });
+            // A layout that was kept, on bytes that are no longer there.
+            if len % 16 == 0 && !cfg!(miri) {
+                let cut = DataBlock::with_layout(&sample[..len], layout);
+                walk(&cut);
+                assert!(cut.verify(HASH_SEED).is_err(), "cut to {len} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_bit_flip_is_an_error_or_another_block() {
+    for sample in samples() {
+        let before = decode(&DataBlock::parse(&sample).unwrap()).unwrap();
+        for bit in (0..sample.len() * 8).step_by(if cfg!(miri) { 101 } else { 1 }) {
+            let mut bytes = sample.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let Ok(block) = DataBlock::parse(&bytes) else { continue };
+            assert!(!block.checksum_matches(FILE_ID, OFFSET), "bit {bit}");
+            walk(&block);
+            if block.verify(HASH_SEED).is_err() {
+                continue;
+            }
+            // All rules hold, so these bytes are the one encoding of other rows.
+            let (after, continues) = (decode(&block).unwrap(), block.layout().continues());
+            let is_other = bit < 64 || continues || after != before;
+            assert!(is_other, "bit {bit} means nothing");
+            assert_eq!(encode(&after, continues)[8..], bytes[8..], "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn any_header_before_any_bytes_is_read_without_a_panic() {
+    let mut parsed = 0;
+    for seed in 0..if cfg!(miri) { 100 } else { 6_000 } {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut bytes = vec![0; 64 * rng.random_range(1..12)];
+        if rng.random_bool(0.7) {
+            rng.fill(&mut bytes[..]);
+        }
+        let small = |rng: &mut StdRng| rng.random_range(0..bytes.len() as u32 / 3);
+        let [keys, values, rows] = [0; 3].map(|_| small(&mut rng));
+        let rows = rows.max(1);
+        let stride = |rng: &mut StdRng, len: u32, variable: u32| {
+            if rng.random_bool(0.5) { variable } else { len / rows }
+        };
+        let key_stride = stride(&mut rng, keys, VARIABLE_KEYS.into());
+        let value_stride = stride(&mut rng, values, VARIABLE_VALUES);
+        let exact =
+            |stride: u32, variable, len| if stride == variable { len } else { stride * rows };
+        let header = BlockHeader {
+            checksum: U64::ZERO,
+            block_len: U32::new(bytes.len() as u32),
+            row_count: U16::new(rows as u16),
+            prefix_len: U16::new(rng.random_range(0..40)),
+            key_heap_len: U32::new(exact(key_stride, VARIABLE_KEYS.into(), keys)),
+            value_heap_len: U32::new(exact(value_stride, VARIABLE_VALUES, values)),
+            value_stride: U32::new(value_stride),
+            key_stride: U16::new(key_stride as u16),
+            columns: rng.random::<u8>() & COLUMNS_KNOWN,
+            widths: rng.random::<u8>() & 0o33,
+        };
+        bytes[..HEADER_LEN].copy_from_slice(header.as_bytes());
+        if let Ok(block) = DataBlock::parse(&bytes) {
+            parsed += 1;
+            walk(&block);
+        }
+    }
+    assert!(parsed > if cfg!(miri) { 0 } else { 300 }, "only {parsed} of them parse");
+}
+
+/// The rule that a block breaks after a change to its header or bytes.
+#[track_caller]
+fn check_broken(rows: &[Stored], id: &str, change: impl FnOnce(&mut BlockHeader, &mut [u8])) {
+    let mut bytes = encode(rows, false);
+    let mut header = header_of(&bytes);
+    change(&mut header, &mut bytes[HEADER_LEN..]);
+    bytes[..HEADER_LEN].copy_from_slice(header.as_bytes());
+    let result = DataBlock::parse(&bytes).and_then(|block| {
+        walk(&block);
+        block.verify(HASH_SEED)
+    });
+    let error = result.expect_err("a broken rule");
+    assert_eq!(error.rule().id, id, "{error}");
+    assert!(error.at() < bytes.len() as u64, "at {}", error.at());
+}
+
+#[test]
+fn each_broken_header_is_named() {
+    let rows = [put(b"a", 1, b"x"), put(b"b", 2, b"y")];
+    let plain = [put(b"a", 0, b"x"), put(b"b", 0, b"y")];
+    for block_len in [0, 32, 65, 192, (16 << 20) + 64, u32::MAX] {
+        check_broken(&rows, "B2", |header, _| header.block_len = U32::new(block_len));
+    }
+    check_broken(&rows, "B4", |header, _| header.row_count = U16::ZERO);
+    for bit in 5..8 {
+        check_broken(&rows, "B5", |header, _| header.columns |= 1 << bit);
+    }
+    for widths in [4, 5, 6, 4 << 3, 1 << 3, 1 << 6, 1 << 7] {
+        check_broken(&rows, "B6", |header, _| header.widths = widths);
+    }
+    check_broken(&plain, "B6", |header, _| header.widths = 1);
+    check_broken(&rows, "B7", |header, _| header.prefix_len = U16::new(100));
+    check_broken(&rows, "B7", |header, _| header.key_heap_len = U32::new(u32::MAX));
+    check_broken(&rows, "B7", |header, _| header.value_heap_len = U32::new(u32::MAX));
+    check_broken(&rows, "B7", |header, _| header.row_count = U16::new(u16::MAX));
+    check_broken(&rows, "B8", |header, _| header.key_stride = U16::new(2));
+    check_broken(&rows, "B8", |header, _| header.value_stride = U32::new(u32::MAX - 1));
+    check_broken(&rows, "B8", |header, _| header.key_heap_len = U32::new(1));
+}
+
+#[test]
+fn each_broken_row_is_named() {
+    // 32 header, 16 fingerprints, then as the comment says.
+    let fixed = [put(b"a", 1, b"x"), put(b"b", 2, b"y")]; // 16: base, deltas; keys; values
+    let variable = [put(b"a", 0, b"x"), put(b"bb", 0, b"yy")]; // 16: key, value offsets 0 1 3
+    let kinds = [put(b"a", 0, b""), delete(b"b", 0)]; // 16: kinds, keys
+    let expiring = [
+        Stored { expires_at: MAX_EXPIRY, ..put(b"a", 0, b"") },
+        Stored { expires_at: MAX_EXPIRY - 1, ..put(b"b", 0, b"") },
+    ]; // 16: base, deltas, keys
+    check_broken(&variable, "B9", |_, body| body[16] = 1);
+    check_broken(&variable, "B9", |_, body| body[18] = 4);
+    check_broken(&variable, "B9", |_, body| body[20] = 2);
+    check_broken(&variable, "B10", |_, body| body[22] = 1);
+    check_broken(&variable, "B10", |_, body| body[24] = 4);
+    check_broken(&variable, "B10", |_, body| body[26] = 2);
+    for kind in [3, 4, 15, 0x12 | 0x20, 0x40, 0xFF] {
+        check_broken(&kinds, "B11", |_, body| body[16] = kind);
+    }
+    check_broken(&kinds, "B12", |_, body| body[17] = 0x11);
+    let dated_merge = [Stored { kind: Kind::Merge, expires_at: 9, ..put(b"a", 0, b"") }];
+    check_broken(&dated_merge, "B12", |_, body| body[17] = 1);
+    let valued_merge = [Stored { kind: Kind::Merge, ..put(b"a", 0, b"v") }];
+    check_broken(&valued_merge, "B12", |_, body| body[17] = 1);
+    check_broken(&[put(b"b", 1, b""), put(b"a", 1, b"")], "B13", |_, _| ());
+    check_broken(&[put(b"a", 1, b""), put(b"a", 1, b"")], "B13", |_, _| ());
+    check_broken(&[put(b"a", 1, b""), put(b"a", 2, b"")], "B13", |_, _| ());
+    check_broken(&fixed, "B14", |_, body| body[1] ^= 1);
+    check_broken(&fixed, "B15", |_, body| body[2] = 1);
+    check_broken(&fixed, "B15", |_, body| body[31] = 1);
+    check_broken(&expiring, "B17", |_, body| body[25] = 3);
+    check_broken(&fixed, "B18", |_, body| body[16..24].fill(0xFF));
+    let reference = [Stored { out_of_line: true, ..put(b"a", 0, &[1; 23]) }];
+    check_broken(&reference, "B19", |_, _| ());
+}
+
+#[test]
+fn what_has_a_shorter_encoding_is_refused() {
+    let body_of = |rows: &[Stored]| encode(rows, false).split_off(HEADER_LEN);
+    // A seqno column of zeros, a kind column of puts, an expiry column of "never".
+    let plain = [put(b"a", 0, &[b'v'; 4])];
+    for (column, widths, len) in [
+        (COLUMN_SEQNO, CONSTANT, 8),
+        (COLUMN_KIND, 0, 1),
+        (COLUMN_EXPIRY, CONSTANT << 3, 8),
+        (COLUMN_WIDE_OFFSETS, 0, 0),
+    ] {
+        check_broken(&plain, "B16", |header, body| {
+            header.columns |= column;
+            header.widths = widths;
+            let end = body.len() - len;
+            body.copy_within(17..end, 17 + len);
+            body[17..17 + len].fill(0);
+            header.block_len = U32::new((HEADER_LEN + body.len()) as u32);
+        });
+    }
+    // A prefix that is one byte too short.
+    let shared = [put(b"ab", 0, b""), put(b"ac", 0, b"")];
+    assert_eq!(body_of(&shared)[16..19], *b"abc");
+    check_broken(&shared, "B16", |header, body| {
+        header.prefix_len = U16::ZERO;
+        header.key_stride = U16::new(2);
+        header.key_heap_len = U32::new(4);
+        body[16..20].copy_from_slice(b"abac");
+    });
+    // A block that is 64 bytes too long.
+    let mut bytes = encode(&plain, false);
+    bytes.resize(bytes.len() + 64, 0);
+    bytes[8] = 128;
+    let error = DataBlock::parse(&bytes).unwrap().verify(HASH_SEED).unwrap_err();
+    assert!(["B15", "B16"].contains(&error.rule().id), "{error}");
+}
+
+#[test]
+fn rules_are_numbered_in_order() {
+    for (number, rule) in (1..).zip(RULES) {
+        assert_eq!(rule.id, format!("B{number}"));
+    }
+}

@@ -111,6 +111,9 @@ impl DataBlock<'_> {
         let differs = found.iter().zip(expected).position(|(a, b)| a != b);
         let at = 8 + differs.unwrap_or(found.len().min(expected.len())) as u64;
         let heap_end = u64::from(self.layout.values + self.layout.value_heap_len);
-        Err(if at >= heap_end { PADDING.broken(at) } else { CANONICAL.broken(at) })
+        let fingerprints_end = HEADER_LEN as u64 + u64::from(self.layout.row_count);
+        let columns_start = fingerprints_end.next_multiple_of(16);
+        let is_padding = at >= heap_end || (fingerprints_end..columns_start).contains(&at);
+        Err(if is_padding { PADDING.broken(at) } else { CANONICAL.broken(at) })
     }
 }

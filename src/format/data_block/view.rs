@@ -5,7 +5,6 @@
 //!
 //! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use zerocopy::FromBytes;
@@ -296,6 +295,7 @@ impl<'a> DataBlock<'a> {
     /// A number of a column that has a base and one delta a row.
     #[inline]
     fn number(&self, column: u32, width: u8, row: u32) -> Option<(u64, u64)> {
+        (row < self.layout.row_count).then_some(())?;
         let base = U64::read_from_bytes(self.part(column, 8)?).ok()?.get();
         let at = column + 8;
         let delta = match width {
@@ -312,7 +312,7 @@ impl<'a> DataBlock<'a> {
     ///
     /// # Errors
     ///
-    /// Rule B18 if base and delta overflow.
+    /// Rule B18 if base and delta overflow, or the row is not one of the block's.
     #[inline]
     pub fn seqno(&self, row: u32) -> Result<u64, FormatError> {
         if self.layout.columns & COLUMN_SEQNO == 0 {
@@ -327,17 +327,19 @@ impl<'a> DataBlock<'a> {
     ///
     /// # Errors
     ///
-    /// Rule B11 if the kind is not one of the format's.
+    /// Rule B11 if the kind is not one of the format's, or the row is not one of the block's.
     #[inline]
     pub fn kind(&self, row: u32) -> Result<(Kind, bool), FormatError> {
         if self.layout.columns & COLUMN_KIND == 0 {
             return Ok((Kind::Put, false));
         }
-        let at = self.layout.kinds + row;
-        let byte = self.part(at, 1).and_then(<[u8]>::first).copied().unwrap_or(u8::MAX);
+        let column = self.part(self.layout.kinds, self.layout.row_count).unwrap_or_default();
+        let byte = column.get(row as usize).copied().unwrap_or(u8::MAX);
         match Kind::from_u8(byte & !KIND_OUT_OF_LINE) {
             Some(kind) => Ok((kind, byte & KIND_OUT_OF_LINE != 0)),
-            None => Err(KIND.found(u64::from(at), 0, u64::from(byte))),
+            None => {
+                Err(KIND.found(u64::from(self.layout.kinds) + u64::from(row), 0, u64::from(byte)))
+            }
         }
     }
 
@@ -345,7 +347,7 @@ impl<'a> DataBlock<'a> {
     ///
     /// # Errors
     ///
-    /// Rule B17 if it is beyond the largest expiry.
+    /// Rule B17 if it is beyond the largest expiry, or the row is not one of the block's.
     #[inline]
     pub fn expires_at(&self, row: u32) -> Result<u64, FormatError> {
         if self.layout.columns & COLUMN_EXPIRY == 0 {
@@ -363,100 +365,5 @@ impl<'a> DataBlock<'a> {
         expiry
             .filter(|expiry| *expiry <= MAX_EXPIRY)
             .ok_or_else(|| EXPIRY.broken(u64::from(self.layout.expiries)))
-    }
-
-    /// Compares the key of `row` with `key`.
-    ///
-    /// # Errors
-    ///
-    /// As [`suffix`](Self::suffix).
-    pub fn compare_key(&self, row: u32, key: &[u8]) -> Result<Ordering, FormatError> {
-        let prefix = self.prefix();
-        let suffix = self.suffix(row)?;
-        Ok(match key.split_at_checked(prefix.len()) {
-            Some((head, tail)) => prefix.cmp(head).then_with(|| suffix.cmp(tail)),
-            // A key that is shorter than the prefix and equal so far sorts before the row.
-            None => prefix.cmp(key),
-        })
-    }
-
-    /// Whether `row` has exactly this key.
-    #[inline]
-    fn key_equals(&self, row: u32, key: &[u8]) -> Result<bool, FormatError> {
-        let suffix = self.suffix(row)?;
-        Ok(match key.split_at_checked(self.layout.prefix_len as usize) {
-            Some((head, tail)) => tail == suffix && head == self.prefix(),
-            None => false,
-        })
-    }
-
-    /// Finds the newest version of `key` with a seqno of at most `seqno`.
-    ///
-    /// `fingerprint` is that of the key's hash. Compares a byte a row, eight rows at a time.
-    ///
-    /// # Errors
-    ///
-    /// A rule of chapter 04 that a row on the way breaks.
-    #[inline]
-    pub fn find(
-        &self,
-        key: &[u8],
-        fingerprint: u8,
-        seqno: u64,
-    ) -> Result<Option<u32>, FormatError> {
-        const LOW: u64 = 0x0101_0101_0101_0101;
-        let wanted = LOW * u64::from(fingerprint);
-        let column = self.part(HEADER_LEN as u32, self.layout.row_count).unwrap_or_default();
-        let padded = self.part(HEADER_LEN as u32, self.layout.row_count.next_multiple_of(16));
-        let words = <[U64]>::ref_from_bytes(padded.unwrap_or_default()).unwrap_or_default();
-        let mut first_row = 0;
-        for word in words {
-            // Zero bytes of `differs` are matches; the classic test may also mark the byte above
-            // a match, and a match in the padding: both are sorted out by looking at the row.
-            let differs = word.get() ^ wanted;
-            let mut marks = differs.wrapping_sub(LOW) & !differs & (LOW << 7);
-            while marks != 0 {
-                let row = first_row + marks.trailing_zeros() / 8;
-                marks &= marks - 1;
-                let real = column.get(row as usize) == Some(&fingerprint);
-                if real
-                    && self.key_equals(row, key)?
-                    && (seqno == u64::MAX || self.seqno(row)? <= seqno)
-                {
-                    return Ok(Some(row));
-                }
-            }
-            first_row += 8;
-        }
-        Ok(None)
-    }
-
-    /// The first row at or after the internal key (`key`, `seqno`); `row_count` if there is none.
-    ///
-    /// # Errors
-    ///
-    /// A rule of chapter 04 that a row on the way breaks.
-    pub fn lower_bound(&self, key: &[u8], seqno: u64) -> Result<u32, FormatError> {
-        let (mut low, mut high) = (0, self.layout.row_count);
-        while low < high {
-            let middle = low.midpoint(high);
-            let before = match self.compare_key(middle, key)? {
-                Ordering::Less => true,
-                Ordering::Equal => seqno < u64::MAX && self.seqno(middle)? > seqno,
-                Ordering::Greater => false,
-            };
-            if before { low = middle + 1 } else { high = middle }
-        }
-        Ok(low)
-    }
-
-    /// Whether two rows next to each other have the same key.
-    ///
-    /// # Errors
-    ///
-    /// As [`suffix`](Self::suffix).
-    #[inline]
-    pub fn same_key(&self, row: u32, other: u32) -> Result<bool, FormatError> {
-        Ok(self.suffix(row)? == self.suffix(other)?)
     }
 }

@@ -12,12 +12,12 @@ use super::{
     OFFSET_UNIT, OFFSETS, ORDER, SEPARATOR, SORTED, head_of, level_lens,
 };
 use crate::format::error::FormatError;
+use crate::format::row::shared_len;
 
 /// The shortest key that is above `last` and not above `first`; `first` itself if they are equal.
 #[must_use]
 pub fn shortest_separator<'k>(last: &[u8], first: &'k [u8]) -> &'k [u8] {
-    let shared_len = last.iter().zip(first).take_while(|(a, b)| a == b).count();
-    first.get(..=shared_len).unwrap_or(first)
+    first.get(..=shared_len(last, first)).unwrap_or(first)
 }
 
 /// Collects what the index of a table needs: about 4 bytes and a separator for each block.

@@ -218,14 +218,18 @@ impl<'a> Index<'a> {
     ///
     /// # Errors
     ///
-    /// Rule I7 if its offsets are wrong; what `touch` says of their chunk.
+    /// Rule I7 if its offsets are wrong or there is no such block; what `touch` says of their
+    /// chunk.
     pub fn separator<E: From<FormatError>>(
         &self,
         block: usize,
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<&'a [u8], E> {
-        let at = self.layout.separator_offsets + 4 * block;
+        let at = self.layout.separator_offsets + 4 * block.min(self.layout.block_count);
         let broken = || E::from(SEPARATOR.broken(at as u64));
+        if block >= self.layout.block_count {
+            return Err(broken());
+        }
         touch(at..at + 8)?;
         let pair = self.bytes.get(at..at + 8).ok_or_else(broken)?;
         let pair = <[U32]>::ref_from_bytes(pair).unwrap_or_default();
@@ -239,7 +243,8 @@ impl<'a> Index<'a> {
         self.bytes.get(range).ok_or_else(broken)
     }
 
-    /// Where block `block` starts, in bytes from the start of the data region.
+    /// Where block `block` starts, in bytes from the start of the data region; for `block_count`,
+    /// where the last one ends.
     ///
     /// # Errors
     ///
@@ -250,15 +255,17 @@ impl<'a> Index<'a> {
         block: usize,
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<u64, E> {
+        let at = self.layout.block_offsets;
+        if block > self.layout.block_count {
+            return Err(OFFSETS.broken(at as u64).into());
+        }
         if self.layout.flags & FLAG_UNIFORM != 0 {
             return Ok(block as u64 * u64::from(self.layout.block_size));
         }
-        let at = self.layout.block_offsets + 4 * block;
+        let at = at + 4 * block;
         touch(at..at + 4)?;
         match self.bytes.get(at..at + 4).map(U32::read_from_bytes) {
-            Some(Ok(units)) if block <= self.layout.block_count => {
-                Ok(u64::from(units.get()) * OFFSET_UNIT)
-            }
+            Some(Ok(units)) => Ok(u64::from(units.get()) * OFFSET_UNIT),
             _ => Err(OFFSETS.broken(at as u64).into()),
         }
     }
