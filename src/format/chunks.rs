@@ -36,8 +36,8 @@ pub const fn chunk_count(payload_len: usize) -> usize {
 /// Bytes of a region with this payload, checksums included; saturates.
 #[must_use]
 pub const fn region_len(payload_len: u64) -> u64 {
-    let chunk_count = payload_len.div_ceil(CHUNK_LEN as u64);
-    payload_len.saturating_add(7) / 8 * 8 + chunk_count * 8
+    let checksums_len = payload_len.div_ceil(CHUNK_LEN as u64) * 8;
+    (payload_len.saturating_add(7) & !7).saturating_add(checksums_len)
 }
 
 /// Appends padding and checksums to a payload that will stand at `offset` of the file `file_id`.
@@ -54,8 +54,8 @@ pub fn seal(payload: &mut Vec<u8>, file_id: u64, offset: u64) {
 /// The bytes of chunk `index` within a payload.
 #[must_use]
 pub const fn chunk_range(payload_len: usize, index: usize) -> Range<usize> {
-    let start = index * CHUNK_LEN;
-    let end = start + CHUNK_LEN;
+    let start = index.saturating_mul(CHUNK_LEN);
+    let end = start.saturating_add(CHUNK_LEN);
     start..if end < payload_len { end } else { payload_len }
 }
 
@@ -73,12 +73,14 @@ pub fn verify(
 ) -> Result<(), FormatError> {
     let range = chunk_range(payload_len, index);
     let start = range.start as u64;
-    let stored_at = payload_len.next_multiple_of(8) + 8 * index;
-    let stored = region.get(stored_at..stored_at + 8).map(U64::read_from_bytes);
+    let stored = region
+        .get(payload_len.checked_next_multiple_of(8).unwrap_or(usize::MAX)..)
+        .and_then(|checksums| checksums.chunks_exact(8).nth(index))
+        .map(U64::read_from_bytes);
     let (Some(chunk), Some(Ok(stored))) = (region.get(range), stored) else {
         return Err(CHUNK.broken(start));
     };
-    let seed = file_id ^ (offset + start);
+    let seed = file_id ^ offset.wrapping_add(start);
     if checksum::matches(chunk, seed, stored.get()) {
         Ok(())
     } else {
@@ -99,7 +101,8 @@ pub fn verify_all(
 ) -> Result<(), FormatError> {
     (0..chunk_count(payload_len))
         .try_for_each(|index| verify(region, payload_len, index, file_id, offset))?;
-    match region.get(payload_len..payload_len.next_multiple_of(8)) {
+    let padded_len = payload_len.checked_next_multiple_of(8).unwrap_or(usize::MAX);
+    match region.get(payload_len..padded_len) {
         Some(padding) if padding.iter().all(|byte| *byte == 0) => Ok(()),
         _ => Err(PADDING.broken(payload_len as u64)),
     }

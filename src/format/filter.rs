@@ -81,7 +81,6 @@ pub fn mask(hash: u64) -> [u32; 8] {
 /// The block that a key's hash picks.
 #[inline]
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the product's high half is below 2^32")]
 pub fn block_of(hash: u64, block_count: u32) -> usize {
     (((hash >> 32) * u64::from(block_count)) >> 32) as usize
 }

@@ -16,7 +16,7 @@
 //! - An operation has one encoding: no expiry field that says "never", no value on a delete.
 //! - The decoder borrows from the payload and copies nothing.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: none. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: none. Unsafe: none.
 
 use std::iter::FusedIterator;
 
@@ -54,7 +54,7 @@ pub struct OpHeader {
 
 const OP_HEADER_LEN: usize = size_of::<OpHeader>();
 const EXPIRY_LEN: usize = size_of::<U64>();
-const _: () = assert!(OP_HEADER_LEN == 11, "format-spec/07-wal.md fixes this size");
+const _: () = assert!(OP_HEADER_LEN == 11, "format-spec/07-log.md fixes this size");
 
 const KIND_BITS: u8 = 0x0F;
 const EXPIRY_BIT: u8 = 0x80;

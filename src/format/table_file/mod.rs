@@ -39,7 +39,7 @@ rules! { RULES:
     HEADER_CHECKSUM = "T3", "the header's checksum is xxh3_64 of its first 56 bytes, seed 0";
     FOOTER_MAGIC = "T4", "the last 4096 bytes start with the magic TINYEND and the byte 1";
     FOOTER_CHECKSUM = "T5", "the footer's checksum is xxh3_64 of its first 4088 bytes, seeded with file_id";
-    FOOTER_FILE = "T6", "the footer repeats the header's file_id and the file's length";
+    FOOTER_FILE = "T6", "the footer repeats the header's versions, features and file_id, and gives the file's length";
     REGION_COUNT = "T7", "region_count is at most 64";
     REGION_BOUNDS = "T8", "regions start at multiples of 4096, ascend, do not overlap, and end before the footer";
     REGION_KIND = "T9", "no region kind stands twice";

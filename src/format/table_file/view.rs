@@ -6,14 +6,14 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
 use super::{
-    END_MAGIC, FEATURES_KNOWN, FLAG_CHUNKED, FLAG_CRITICAL, FOOTER_CHECKSUM, FOOTER_FILE,
-    FOOTER_LEN, FOOTER_MAGIC, FORMAT_MAJOR, FileHeader, Footer, HEADER_CHECKSUM, HEADER_LEN,
-    HEADER_MAGIC, LEN, MAGIC, MAX_REGIONS, REGION_ALIGN, REGION_BOUNDS, REGION_COUNT, REGION_DATA,
-    REGION_INDEX, REGION_KIND, REGION_MISSING, REGION_PROPERTIES, RESERVED, RegionEntry, SEQNOS,
+    END_MAGIC, FLAG_CHUNKED, FLAG_CRITICAL, FOOTER_CHECKSUM, FOOTER_FILE, FOOTER_LEN, FOOTER_MAGIC,
+    FileHeader, Footer, HEADER_CHECKSUM, HEADER_LEN, HEADER_MAGIC, LEN, MAGIC, MAX_REGIONS,
+    REGION_ALIGN, REGION_BOUNDS, REGION_COUNT, REGION_DATA, REGION_INDEX, REGION_KIND,
+    REGION_MISSING, REGION_PROPERTIES, RESERVED, RegionEntry, SEQNOS,
 };
 use crate::format::chunks;
 use crate::format::error::FormatError;
-use crate::format::preamble::{FrameError, Unsupported};
+use crate::format::preamble::{FrameError, Preamble, Unsupported};
 
 /// The frame of a table file, copied out of its header and footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +48,16 @@ impl TableFile {
         if !crate::format::checksum::matches(body, 0, header.checksum.get()) {
             return Err(HEADER_CHECKSUM.broken(56).into());
         }
-        if header.format_major.get() != FORMAT_MAJOR {
-            return Err(FrameError::Unsupported(Unsupported::Major(header.format_major.get())));
+        if let Ok((preamble, _)) = Preamble::ref_from_prefix(head) {
+            // Before all other rules: a feature may give reserved bytes a meaning.
+            preamble.check_version()?;
         }
         if header.reserved.get() != 0 || header.reserved_tail.iter().any(|word| word.get() != 0) {
             return Err(RESERVED.broken(20).into());
         }
         let frame = Self::parse_footer(header, tail, file_len - FOOTER_LEN as u64)?;
-        match frame.unsupported() {
-            Some(unsupported) => Err(FrameError::Unsupported(unsupported)),
+        match frame.alien_region() {
+            Some(kind) => Err(Unsupported::Region(kind).into()),
             None => Ok(frame),
         }
     }
@@ -74,9 +75,12 @@ impl TableFile {
         if !crate::format::checksum::matches(body, file_id, stored) {
             return Err(FOOTER_CHECKSUM.broken(base + FOOTER_LEN as u64 - 8));
         }
+        if !footer.repeats(&header) {
+            return Err(FOOTER_FILE.broken(base + 8));
+        }
         let file_len = base + FOOTER_LEN as u64;
-        if footer.file_id != header.file_id || footer.file_len.get() != file_len {
-            return Err(FOOTER_FILE.found(base + 24, file_len, footer.file_len.get()));
+        if footer.file_len.get() != file_len {
+            return Err(FOOTER_FILE.found(base + 32, file_len, footer.file_len.get()));
         }
         if footer.row_count.get() == 0 || footer.min_seqno > footer.max_seqno {
             return Err(SEQNOS.broken(base + 40));
@@ -96,24 +100,30 @@ impl TableFile {
         Ok(Self { header, footer: *footer, regions: regions.to_vec() })
     }
 
-    /// What the file needs that this build does not have.
-    fn unsupported(&self) -> Option<Unsupported> {
-        let required = self.header.features_required.get() | self.footer.features_required.get();
-        let unknown = required & !FEATURES_KNOWN;
-        if unknown != 0 {
-            return Some(Unsupported::Feature(unknown.trailing_zeros()));
-        }
+    /// The kind of a region that a reader must know and this build does not.
+    fn alien_region(&self) -> Option<u32> {
         let known = REGION_DATA..=REGION_PROPERTIES;
         let alien = self.regions.iter().find(|region| {
             !known.contains(&region.kind.get()) && region.flags.get() & FLAG_CRITICAL != 0
         });
-        alien.map(|region| Unsupported::Region(region.kind.get()))
+        alien.map(|region| region.kind.get())
     }
 
     /// The region of this kind, if there is one.
     #[must_use]
     pub fn region(&self, kind: u32) -> Option<&RegionEntry> {
         self.regions.iter().find(|region| region.kind.get() == kind)
+    }
+}
+
+impl Footer {
+    /// Whether the fields that stand in the header as well say the same.
+    fn repeats(&self, header: &FileHeader) -> bool {
+        self.format_major == header.format_major
+            && self.format_minor == header.format_minor
+            && self.features_required == header.features_required
+            && self.features_optional == header.features_optional
+            && self.file_id == header.file_id
     }
 }
 
