@@ -463,12 +463,13 @@ mod tests {
     #[test]
     fn the_lock_ends_although_a_child_holds_its_descriptor() {
         let (_dir, disk) = disk();
-        let guard = disk.lock().unwrap();
-        let path = disk.path(FileName::Lock);
-        let file = OpenOptions::new().read(true).open(&path).unwrap();
-        assert!(file.try_lock_shared().is_err(), "another descriptor is kept out");
-        drop(guard);
-        file.try_lock_shared().unwrap();
+        let file = File::create(disk.path(FileName::Lock)).unwrap();
+        file.try_lock().unwrap();
+        let in_child = file.try_clone().unwrap();
+        assert!(matches!(disk.lock(), Err(Error::Locked { .. })));
+        drop(DiskLock(file));
+        disk.lock().unwrap();
+        drop(in_child);
     }
 
     #[test]

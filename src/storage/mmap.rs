@@ -103,16 +103,19 @@ mod tests {
         assert_eq!(&part[..], b"place");
     }
 
+    /// Reports whether huge pages were reached: that takes Linux 6.16, ext4 or XFS, and large
+    /// writes, so it is no fault without them.
     #[test]
     fn huge_pages_are_a_hint() {
+        const LEN: usize = 8 << 20;
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(&vec![1; 4 << 20]).unwrap();
-        let map = Map::new(file.as_file(), 4 << 20).unwrap();
+        file.write_all(&vec![1; LEN]).unwrap();
+        let map = Map::new(file.as_file(), LEN).unwrap();
         map.advise_huge();
-        assert!(map.bytes().iter().all(|byte| *byte == 1));
-        if let Some(len) = map.huge_page_len() {
-            assert!(len <= 4 << 20, "{len} bytes of a 4 MiB map");
-        }
+        assert!(map.bytes().iter().step_by(4096).all(|byte| *byte == 1));
+        let huge = map.huge_page_len();
+        println!("{huge:?} of {LEN} bytes use huge pages");
+        assert!(huge.is_none_or(|huge| huge <= LEN as u64));
     }
 
     #[test]
