@@ -32,6 +32,7 @@ use crate::format::error::rules;
 
 mod builder;
 mod search;
+mod columns;
 mod verify;
 mod view;
 

@@ -32,6 +32,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::format::error::rules;
 
 mod builder;
+mod parts;
 mod view;
 
 pub use builder::{IndexBuilder, shortest_separator};
