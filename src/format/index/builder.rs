@@ -184,7 +184,12 @@ impl Index<'_> {
             let offset = self.block_offset(block, &touch)?;
             let at = (layout.block_offsets + 4 * block) as u64;
             let grows = previous.map_or(offset == 0, |previous| offset > previous);
-            let ends = block < layout.block_count || offset == data_len;
+            // The last slot of a uniform file is cut off behind its block.
+            let ends = match layout.block_size() {
+                _ if block < layout.block_count => offset < data_len,
+                Some(_) => offset >= data_len,
+                None => offset == data_len,
+            };
             if !grows || !ends {
                 return Err(OFFSETS.found(at, data_len, offset));
             }

@@ -22,7 +22,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::error::rules;
+use super::error::{FormatError, rules};
 
 mod encode;
 mod properties;
@@ -48,7 +48,7 @@ rules! { RULES:
     SEQNOS = "T12", "min_seqno is at most max_seqno, and row_count at least 1";
     PROPERTIES = "T13", "the properties region has the length that its header says";
     PROPERTIES_CHECKSUM = "T14", "a region that is not chunked and has a checksum matches it";
-    DATA_OFFSET = "T15", "the data region starts at max(4096, block_size) and its length is block_count slots or the last block offset";
+    DATA_OFFSET = "T15", "the data region starts at max(4096, block_size) and ends with its last block";
     KEY_RANGE = "T16", "smallest_key and largest_key are those of the first and the last row";
     COUNTS = "T17", "row_count, key_count and the other counts are those of the rows";
     VALUE_BOUNDS = "T18", "a value reference lies inside the value region and its index below reference_count";
@@ -151,6 +151,42 @@ pub const END_MAGIC: [u8; 8] = *b"TINYEND\x01";
 pub const REGION_ALIGN: u64 = 4096;
 /// The most regions a footer can list.
 pub const MAX_REGIONS: usize = 64;
+
+/// The error of a file that is too short to be a table.
+#[must_use]
+pub const fn too_short(file_len: u64) -> FormatError {
+    LEN.found(0, 2 * REGION_ALIGN, file_len)
+}
+
+/// The error of a table without a region of this kind.
+#[must_use]
+pub fn missing_region(kind: u32) -> FormatError {
+    REGION_MISSING.found(0, u64::from(kind), 0)
+}
+
+/// The error of an index with more blocks than the data region can hold.
+#[must_use]
+pub const fn too_many_blocks(data_len: u64) -> FormatError {
+    DATA_OFFSET.found(0, data_len / 64, data_len)
+}
+
+/// The error of a value reference that points out of the value region.
+#[must_use]
+pub const fn bad_reference(offset: u64) -> FormatError {
+    VALUE_BOUNDS.found(0, 0, offset)
+}
+
+/// The error of a value out of line whose checksum fails.
+#[must_use]
+pub const fn bad_value() -> FormatError {
+    VALUE_CHECKSUM.broken(0)
+}
+
+/// The error of a whole region whose checksum fails.
+#[must_use]
+pub const fn bad_region() -> FormatError {
+    PROPERTIES_CHECKSUM.broken(0)
+}
 
 /// The data blocks.
 pub const REGION_DATA: u32 = 1;

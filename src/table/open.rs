@@ -1,0 +1,173 @@
+//! Opening a table: its frame, and where its regions are.
+//!
+//! Reads header, footer, properties and the first chunks of index and filter, whatever the size of
+//! the file. Everything else is verified when it is first touched.
+//!
+//! Spec: `format-spec/03-table.md`. I/O: through a `Region`. Unsafe: none.
+
+use bytes::Bytes;
+
+use super::reader::Table;
+use super::verified::{ChunkedRegion, Verified};
+use crate::error::{Error, Result};
+use crate::format::checksum::matches;
+use crate::format::error::FormatError;
+use crate::format::filter::Filter;
+use crate::format::index::{Index, IndexLayout};
+use crate::format::table_file::{
+    self, FOOTER_LEN, FrameError, HEADER_LEN, Properties, REGION_ALIGN, REGION_DATA, REGION_FILTER,
+    REGION_INDEX, REGION_PROPERTIES, REGION_VALUES, RegionEntry, TableFile,
+};
+use crate::options::ChecksumPolicy;
+use crate::storage::{Region, Slice};
+
+impl Table {
+    /// Opens the table in `region`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] or [`Error::UnsupportedFormat`] naming the file; `Io` from reading.
+    pub(crate) fn open(region: Region, policy: ChecksumPolicy) -> Result<Self> {
+        let len = region.len();
+        let broken = |at, error| Error::corrupt(region.path(), at, error);
+        if len < 2 * REGION_ALIGN {
+            return Err(broken(0, table_file::too_short(len)));
+        }
+        let head = region.read(0, HEADER_LEN)?;
+        let tail = region.read(len - FOOTER_LEN as u64, FOOTER_LEN)?;
+        let frame = TableFile::parse(&head, &tail, len).map_err(|error| match error {
+            FrameError::Broken(error) => broken(0, error),
+            FrameError::Unsupported(what) => Error::UnsupportedFormat {
+                path: region.path().to_owned(),
+                reason: what.to_string(),
+            },
+        })?;
+        drop((head, tail));
+        assemble(region, frame, policy)
+    }
+
+    /// What the table says of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the properties are; `Io` from reading.
+    pub(crate) fn with_properties<T>(&self, read: impl FnOnce(&Properties<'_>) -> T) -> Result<T> {
+        let opening = Opening { region: &self.region, frame: &self.frame, policy: self.policy };
+        opening.properties(read)
+    }
+}
+
+/// What is known while the regions are looked up.
+struct Opening<'o> {
+    region: &'o Region,
+    frame: &'o TableFile,
+    policy: ChecksumPolicy,
+}
+
+impl Opening<'_> {
+    fn broken(&self, at: u64, error: FormatError) -> Error {
+        Error::corrupt(self.region.path(), at, error)
+    }
+
+    fn file_id(&self) -> u64 {
+        self.frame.header.file_id.get()
+    }
+
+    fn entry(&self, kind: u32) -> Result<&RegionEntry> {
+        let missing = || self.broken(0, table_file::missing_region(kind));
+        self.frame.region(kind).ok_or_else(missing)
+    }
+
+    /// The bytes of a region that is used as a whole: shared with the map, or read.
+    fn load(&self, entry: &RegionEntry) -> Result<Bytes> {
+        let len = usize::try_from(entry.stored_len()).unwrap_or(usize::MAX);
+        Ok(match self.region.read(entry.offset.get(), len)? {
+            Slice::Borrowed(bytes) => {
+                self.region.share(bytes).unwrap_or_else(|| Bytes::copy_from_slice(bytes))
+            }
+            Slice::Owned(bytes) => bytes,
+        })
+    }
+
+    fn properties<T>(&self, read: impl FnOnce(&Properties<'_>) -> T) -> Result<T> {
+        let entry = self.entry(REGION_PROPERTIES)?;
+        let bytes = self.load(entry)?;
+        let offset = entry.offset.get();
+        if !matches(&bytes, self.file_id() ^ offset, entry.checksum.get()) {
+            return Err(self.broken(offset, table_file::bad_region()));
+        }
+        let properties = Properties::parse(&bytes).map_err(|error| self.broken(offset, error))?;
+        Ok(read(&properties))
+    }
+
+    fn chunked(&self, entry: &RegionEntry) -> Result<ChunkedRegion> {
+        let bytes = self.load(entry)?;
+        let payload_len = usize::try_from(entry.len.get()).unwrap_or(usize::MAX);
+        let offset = entry.offset.get();
+        Ok(ChunkedRegion::new(bytes, payload_len, self.file_id(), offset, self.policy))
+    }
+
+    /// The header of the index is in its first chunk; its arrays are checked as they are used.
+    fn index(&self) -> Result<(ChunkedRegion, IndexLayout)> {
+        let index = self.chunked(self.entry(REGION_INDEX)?)?;
+        let broken = |error| self.broken(index.offset(), error);
+        index.touch(0..64).map_err(broken)?;
+        let layout = *Index::parse(index.payload()).map_err(broken)?.layout();
+        Ok((index, layout))
+    }
+
+    fn filter(&self) -> Result<Option<(ChunkedRegion, u32)>> {
+        let Some(entry) = self.frame.region(REGION_FILTER) else { return Ok(None) };
+        let filter = self.chunked(entry)?;
+        let broken = |error| self.broken(filter.offset(), error);
+        filter.touch(0..64).map_err(broken)?;
+        let block_count = Filter::parse(filter.payload()).map_err(broken)?.block_count();
+        Ok(Some((filter, block_count)))
+    }
+}
+
+fn assemble(region: Region, frame: TableFile, policy: ChecksumPolicy) -> Result<Table> {
+    let opening = Opening { region: &region, frame: &frame, policy };
+    let counts = |properties: &Properties<'_>| {
+        (properties.header.key_count.get(), properties.header.reference_count.get())
+    };
+    let (key_count, reference_count) = opening.properties(counts)?;
+    let (index, index_layout) = opening.index()?;
+    let filter = opening.filter()?;
+    let (data_offset, data_len) = extent(opening.entry(REGION_DATA)?);
+    let block_count = index_layout.block_count();
+    if block_count as u64 > data_len.div_ceil(64) {
+        return Err(opening.broken(index.offset(), table_file::too_many_blocks(data_len)));
+    }
+    let values = frame.region(REGION_VALUES).map(extent);
+    // Each reference takes 24 bytes of a block, so a hostile count can't ask for more bits.
+    let reference_count = usize::try_from(reference_count.min(data_len / 24)).unwrap_or(0);
+    let data = region.bytes().and_then(|bytes| {
+        let start = usize::try_from(data_offset).ok()?;
+        let end = start.checked_add(usize::try_from(data_len).ok()?)?;
+        region.share(bytes.get(start..end)?)
+    });
+    Ok(Table {
+        file_id: frame.header.file_id.get(),
+        hash_seed: frame.header.hash_seed.get(),
+        max_seqno: frame.footer.max_seqno.get(),
+        unique_keys: key_count == frame.footer.row_count.get(),
+        data_offset,
+        data_len,
+        data,
+        blocks: Verified::new(block_count, policy),
+        index,
+        index_layout,
+        filter,
+        values,
+        values_verified: Verified::new(reference_count, policy),
+        policy,
+        region,
+        frame,
+    })
+}
+
+/// Offset and length of a region.
+fn extent(entry: &RegionEntry) -> (u64, u64) {
+    (entry.offset.get(), entry.len.get())
+}

@@ -1,0 +1,340 @@
+//! Reading a table: get one row.
+//!
+//! ```text
+//!   get ─▶ filter line: surely absent? ─▶ index: which block ─▶ fingerprints: which row ─▶ key, value
+//! ```
+//!
+//! # Invariants
+//!
+//! - A get through a mapped table costs two dependent cache misses where filter and index are in
+//!   the cache: the head of the block, and the row.
+//!
+//! Spec: `format-spec/03-table.md`, "Point lookup". I/O: through a `Region`. Unsafe: none.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use zerocopy::FromBytes;
+
+use super::verified::{ChunkedRegion, Verified};
+use crate::error::{Error, Result};
+use crate::format::checksum::fingerprint;
+use crate::format::data_block::{self, DataBlock, Layout};
+use crate::format::error::FormatError;
+use crate::format::filter::Filter;
+use crate::format::index::{Index, IndexLayout, Search};
+use crate::format::row::Kind;
+use crate::format::table_file::{self, TableFile};
+use crate::format::value_ref::ValueRef;
+use crate::options::ChecksumPolicy;
+use crate::storage::{Region, Slice, prefetch};
+
+/// A table that is open for reading.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(super) region: Region,
+    pub(super) frame: TableFile,
+    pub(super) file_id: u64,
+    pub(super) hash_seed: u64,
+    pub(super) max_seqno: u64,
+    pub(super) unique_keys: bool,
+    pub(super) data_offset: u64,
+    pub(super) data_len: u64,
+    /// The data region, if the file is mapped or in memory.
+    pub(super) data: Option<Bytes>,
+    pub(super) blocks: Verified,
+    pub(super) index: ChunkedRegion,
+    pub(super) index_layout: IndexLayout,
+    pub(super) filter: Option<(ChunkedRegion, u32)>,
+    /// Offset and length of the value region.
+    pub(super) values: Option<(u64, u64)>,
+    pub(super) values_verified: Verified,
+    pub(super) policy: ChecksumPolicy,
+}
+
+/// The row that a lookup found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found<'t> {
+    pub(crate) kind: Kind,
+    /// 0 unless it was asked for.
+    pub(crate) seqno: u64,
+    pub(crate) expires_at: u64,
+    pub(crate) value: Slice<'t>,
+}
+
+/// A block that was read to the heap, with its columns.
+#[derive(Clone, Debug)]
+pub(super) struct HeapBlock {
+    pub(super) bytes: Bytes,
+    pub(super) layout: Layout,
+}
+
+impl Table {
+    /// The file.
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The seed of the hash that [`get`](Self::get) wants.
+    #[inline]
+    pub(crate) fn hash_seed(&self) -> u64 {
+        self.hash_seed
+    }
+
+    /// The data region, if the file is mapped or in memory.
+    #[inline]
+    pub(super) fn data(&self) -> Option<&[u8]> {
+        self.data.as_deref()
+    }
+
+    /// The index; searching it verifies what it touches.
+    #[inline]
+    pub(super) fn index(&self) -> Index<'_> {
+        Index::with_layout(self.index.payload(), self.index_layout)
+    }
+
+    #[inline]
+    fn touch_index(&self) -> impl Fn(Range<usize>) -> Result<(), FormatError> + '_ {
+        |range| self.index.touch(range)
+    }
+
+    /// The error of a structure of this file that starts at `base`.
+    #[cold]
+    pub(super) fn corrupt(&self, base: u64, error: FormatError) -> Error {
+        Error::corrupt(self.region.path(), base, error)
+    }
+
+    /// Whether the table may hold a key with this hash; `false` is certain.
+    #[inline]
+    pub(crate) fn may_contain(&self, hash: u64) -> Result<bool> {
+        let Some((region, block_count)) = &self.filter else { return Ok(true) };
+        let filter = Filter::with_block_count(region.payload(), *block_count);
+        match region.touch(filter.block_range(hash)) {
+            Ok(()) => Ok(filter.may_contain(hash)),
+            Err(error) => Err(self.corrupt(region.offset(), error)),
+        }
+    }
+
+    /// The block where a search for `key` starts.
+    #[inline]
+    pub(super) fn search(&self, key: &[u8]) -> Result<usize> {
+        match self.index().search(key, &self.touch_index()) {
+            Ok(Search::Block(block)) => Ok(block),
+            Ok(Search::BlockOrOneBefore(block)) => self.first_of_continued(block),
+            Err(error) => Err(self.corrupt(self.index.offset(), error)),
+        }
+    }
+
+    #[cold]
+    fn first_of_continued(&self, block: usize) -> Result<usize> {
+        let before = block.saturating_sub(1);
+        Ok(if self.block_layout(before)?.continues() { before } else { block })
+    }
+
+    /// The columns of a block, verified.
+    pub(super) fn block_layout(&self, block: usize) -> Result<Layout> {
+        Ok(match self.data {
+            Some(_) => *self.mapped_block(block)?.layout(),
+            None => self.heap_block(block)?.layout,
+        })
+    }
+
+    /// Where a block starts in the data region.
+    #[inline]
+    pub(super) fn block_offset(&self, block: usize) -> Result<u64> {
+        self.index()
+            .block_offset(block, &self.touch_index())
+            .map_err(|error| self.corrupt(self.index.offset(), error))
+    }
+
+    /// A block of a mapped file; its checksum held, now or earlier.
+    #[inline]
+    pub(super) fn mapped_block(&self, block: usize) -> Result<DataBlock<'_>> {
+        let offset = self.block_offset(block)?;
+        self.mapped_block_at(block, offset)
+    }
+
+    #[inline]
+    fn mapped_block_at(&self, block: usize, offset: u64) -> Result<DataBlock<'_>> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let bytes = self.data().and_then(|data| data.get(start..)).unwrap_or_default();
+        let base = self.data_offset + offset;
+        let parsed = DataBlock::parse(bytes).map_err(|error| self.corrupt(base, error))?;
+        self.blocks.check(block, || self.verify_block(&parsed, base))?;
+        Ok(parsed)
+    }
+
+    pub(super) fn verify_block(&self, block: &DataBlock<'_>, base: u64) -> Result<()> {
+        if block.checksum_matches(self.file_id, base) {
+            Ok(())
+        } else {
+            Err(self.corrupt(base, data_block::bad_checksum()))
+        }
+    }
+
+    /// A block of a file that is not mapped, read and verified.
+    pub(super) fn heap_block(&self, block: usize) -> Result<HeapBlock> {
+        let offset = self.block_offset(block)?;
+        let next = self.block_offset(block + 1)?.min(self.data_len);
+        let base = self.data_offset + offset;
+        let len = next.checked_sub(offset).filter(|len| *len <= data_block::MAX_BLOCK_LEN);
+        let len = len.and_then(|len| usize::try_from(len).ok());
+        let len = len.ok_or_else(|| self.corrupt(base, data_block::bad_len(offset)))?;
+        let bytes = match self.region.read(base, len)? {
+            Slice::Owned(bytes) => bytes,
+            Slice::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+        };
+        let parsed = DataBlock::parse(&bytes).map_err(|error| self.corrupt(base, error))?;
+        if self.policy != ChecksumPolicy::Never {
+            self.verify_block(&parsed, base)?;
+        }
+        let layout = *parsed.layout();
+        Ok(HeapBlock { bytes, layout })
+    }
+
+    /// Finds the newest version of `key` with a seqno of at most `seqno`, of whatever kind.
+    ///
+    /// `hash` is that of the key under [`hash_seed`](Self::hash_seed). The row's seqno is read
+    /// only if `want_seqno`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if a checksum fails or a row is broken, by file and offset.
+    #[inline]
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        hash: u64,
+        seqno: u64,
+        want_seqno: bool,
+    ) -> Result<Option<Found<'_>>> {
+        if !self.may_contain(hash)? {
+            return Ok(None);
+        }
+        // Where no row is newer than the snapshot, seqnos need not be looked at.
+        let seqno = if self.max_seqno <= seqno { u64::MAX } else { seqno };
+        let mut block = self.search(key)?;
+        if self.data.is_none() {
+            return self.get_from_heap(key, hash, seqno, block);
+        }
+        loop {
+            let offset = self.block_offset(block)?;
+            self.prefetch_block(offset);
+            let parsed = self.mapped_block_at(block, offset)?;
+            let base = self.data_offset + offset;
+            let row = parsed
+                .find(key, fingerprint(hash), seqno)
+                .map_err(|error| self.corrupt(base, error))?;
+            if let Some(row) = row {
+                return self.found(&parsed, base, row, want_seqno).map(Some);
+            }
+            block += 1;
+            if !parsed.layout().continues() || block >= self.index_layout.block_count() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Asks for the first two lines of a block: its header and its fingerprints.
+    #[inline]
+    fn prefetch_block(&self, offset: u64) {
+        if let (Some(data), Ok(start)) = (self.data(), usize::try_from(offset)) {
+            prefetch(data, start);
+            prefetch(data, start + 64);
+        }
+    }
+
+    #[inline]
+    fn found<'t>(
+        &'t self,
+        block: &DataBlock<'t>,
+        base: u64,
+        row: u32,
+        want_seqno: bool,
+    ) -> Result<Found<'t>> {
+        let read = || {
+            let (kind, out_of_line) = block.kind(row)?;
+            let seqno = if want_seqno { block.seqno(row)? } else { 0 };
+            Ok((kind, out_of_line, seqno, block.expires_at(row)?, block.value(row)?))
+        };
+        let (kind, out_of_line, seqno, expires_at, value) =
+            read().map_err(|error| self.corrupt(base, error))?;
+        let value =
+            if out_of_line { self.long_value(value, base)? } else { Slice::Borrowed(value) };
+        Ok(Found { kind, seqno, expires_at, value })
+    }
+
+    #[cold]
+    fn get_from_heap(
+        &self,
+        key: &[u8],
+        hash: u64,
+        seqno: u64,
+        mut block: usize,
+    ) -> Result<Option<Found<'_>>> {
+        loop {
+            let base = self.data_offset + self.block_offset(block)?;
+            let heap = self.heap_block(block)?;
+            let parsed = DataBlock::with_layout(&heap.bytes, heap.layout);
+            let broken = |error| self.corrupt(base, error);
+            if let Some(row) = parsed.find(key, fingerprint(hash), seqno).map_err(broken)? {
+                let (kind, out_of_line) = parsed.kind(row).map_err(broken)?;
+                let range = parsed.value_range(row).map_err(broken)?;
+                let value = if out_of_line {
+                    self.long_value(parsed.value(row).map_err(broken)?, base)?
+                } else {
+                    Slice::Owned(heap.bytes.slice(range))
+                };
+                return Ok(Some(Found {
+                    kind,
+                    seqno: parsed.seqno(row).map_err(broken)?,
+                    expires_at: parsed.expires_at(row).map_err(broken)?,
+                    value,
+                }));
+            }
+            block += 1;
+            if !heap.layout.continues() || block >= self.index_layout.block_count() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The value that a reference in the block at `base` speaks of, verified.
+    #[cold]
+    pub(super) fn long_value(&self, reference: &[u8], base: u64) -> Result<Slice<'_>> {
+        let reference = ValueRef::read_from_bytes(reference)
+            .map_err(|_| self.corrupt(base, data_block::bad_reference(reference.len())))?;
+        let start = self.long_value_start(&reference, base)?;
+        let value = self.region.read(start, reference.len.get() as usize)?;
+        let verify = || {
+            if reference.matches(&value, self.file_id) {
+                Ok(())
+            } else {
+                Err(self.corrupt(start, table_file::bad_value()))
+            }
+        };
+        match &value {
+            Slice::Borrowed(_) => {
+                self.values_verified.check(reference.index.get() as usize, verify)?;
+            }
+            Slice::Owned(_) if self.policy != ChecksumPolicy::Never => verify()?,
+            Slice::Owned(_) => {}
+        }
+        Ok(value)
+    }
+
+    /// Where the value of a reference starts in the file.
+    fn long_value_start(&self, reference: &ValueRef, base: u64) -> Result<u64> {
+        let (offset, len) = (reference.offset.get(), u64::from(reference.len.get()));
+        let inside = self.values.and_then(|(start, region_len)| {
+            let end = offset.checked_add(len)?;
+            (end <= region_len).then_some(start + offset)
+        });
+        inside.ok_or_else(|| self.corrupt(base, table_file::bad_reference(offset)))
+    }
+
+    /// A value of this table as something that keeps the file mapped.
+    pub(crate) fn share(&self, value: &[u8]) -> Bytes {
+        self.region.share(value).unwrap_or_else(|| Bytes::copy_from_slice(value))
+    }
+}
