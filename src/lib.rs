@@ -24,6 +24,7 @@ mod memtable;
 mod options;
 mod range;
 mod storage;
+mod table;
 mod value;
 
 pub use batch::WriteBatch;

@@ -205,7 +205,7 @@ fn check_bounds(option: &str, value: u64, bounds: RangeInclusive<u64>) -> Result
 
 /// How large a table's filter is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum FilterSize {
+pub enum FilterSize {
     /// There is none.
     None,
     /// This many bits for each key.
@@ -216,7 +216,8 @@ pub(crate) enum FilterSize {
 
 impl FilterSize {
     /// How many bits a filter of so many keys takes; 0 is no filter.
-    pub(crate) fn bits_for(self, key_count: u64) -> u64 {
+    #[must_use]
+    pub fn bits_for(self, key_count: u64) -> u64 {
         let most = key_count.saturating_mul(MAX_FILTER_BITS.into());
         match self {
             Self::None => 0,

@@ -77,12 +77,15 @@ impl std::error::Error for FormatError {}
 
 /// Declares the rules of one chapter of the spec, and the list of them.
 ///
-/// `rules! { LIST: NAME = "B1", "text"; … }` makes a `static NAME: Rule` for each and
+/// `rules! { LIST: NAME = "B1", "text"; … }` makes a `pub static NAME: Rule` for each and
 /// `pub(crate) static LIST: &[&Rule]`.
 macro_rules! rules {
     ($list:ident: $($name:ident = $id:literal, $text:literal;)+) => {
-        $(static $name: $crate::format::error::Rule =
-            $crate::format::error::Rule { id: $id, text: $text };)+
+        $(
+            #[doc = concat!("Rule ", $id, ": ", $text, ".")]
+            pub static $name: $crate::format::error::Rule =
+                $crate::format::error::Rule { id: $id, text: $text };
+        )+
         /// The rules of this chapter, in the spec's order.
         pub static $list: &[&$crate::format::error::Rule] = &[$(&$name),+];
     };

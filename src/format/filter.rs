@@ -184,9 +184,3 @@ pub fn build(hashes: &[u64], bit_count: u64) -> Vec<u8> {
     }
     out
 }
-
-/// The error of a key that a table holds and its filter denies; `at` is its block's offset.
-#[must_use]
-pub fn missing_key(at: u64) -> FormatError {
-    MEMBER.broken(at)
-}

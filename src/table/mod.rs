@@ -20,6 +20,7 @@
 
 mod cursor;
 mod open;
+mod output;
 mod reader;
 mod spool;
 mod verified;

@@ -31,7 +31,7 @@ impl Table {
         let len = region.len();
         let broken = |at, error| Error::corrupt(region.path(), at, error);
         if len < 2 * REGION_ALIGN {
-            return Err(broken(0, table_file::too_short(len)));
+            return Err(broken(0, table_file::LEN.found(0, 2 * REGION_ALIGN, len)));
         }
         let head = region.read(0, HEADER_LEN)?;
         let tail = region.read(len - FOOTER_LEN as u64, FOOTER_LEN)?;
@@ -74,7 +74,7 @@ impl Opening<'_> {
     }
 
     fn entry(&self, kind: u32) -> Result<&RegionEntry> {
-        let missing = || self.broken(0, table_file::missing_region(kind));
+        let missing = || self.broken(0, table_file::REGION_MISSING.found(0, u64::from(kind), 0));
         self.frame.region(kind).ok_or_else(missing)
     }
 
@@ -94,7 +94,7 @@ impl Opening<'_> {
         let bytes = self.load(entry)?;
         let offset = entry.offset.get();
         if !matches(&bytes, self.file_id() ^ offset, entry.checksum.get()) {
-            return Err(self.broken(offset, table_file::bad_region()));
+            return Err(self.broken(offset, table_file::PROPERTIES_CHECKSUM.broken(0)));
         }
         let properties = Properties::parse(&bytes).map_err(|error| self.broken(offset, error))?;
         Ok(read(&properties))
@@ -137,7 +137,7 @@ fn assemble(region: Region, frame: TableFile, policy: ChecksumPolicy) -> Result<
     let (data_offset, data_len) = extent(opening.entry(REGION_DATA)?);
     let block_count = index_layout.block_count();
     if block_count as u64 > data_len.div_ceil(64) {
-        return Err(opening.broken(index.offset(), table_file::too_many_blocks(data_len)));
+        return Err(opening.broken(index.offset(), table_file::DATA_OFFSET.found(4, data_len / 64, block_count as u64)));
     }
     let values = frame.region(REGION_VALUES).map(extent);
     // Each reference takes 24 bytes of a block, so a hostile count can't ask for more bits.

@@ -168,7 +168,7 @@ impl Table {
         if block.checksum_matches(self.file_id, base) {
             Ok(())
         } else {
-            Err(self.corrupt(base, data_block::bad_checksum()))
+            Err(self.corrupt(base, data_block::CHECKSUM.broken(0)))
         }
     }
 
@@ -179,7 +179,7 @@ impl Table {
         let base = self.data_offset + offset;
         let len = next.checked_sub(offset).filter(|len| *len <= data_block::MAX_BLOCK_LEN);
         let len = len.and_then(|len| usize::try_from(len).ok());
-        let len = len.ok_or_else(|| self.corrupt(base, data_block::bad_len(offset)))?;
+        let len = len.ok_or_else(|| self.corrupt(base, data_block::LEN.found(8, data_block::MAX_BLOCK_LEN, next)))?;
         let bytes = match self.region.read(base, len)? {
             Slice::Owned(bytes) => bytes,
             Slice::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
@@ -303,14 +303,14 @@ impl Table {
     #[cold]
     pub(super) fn long_value(&self, reference: &[u8], base: u64) -> Result<Slice<'_>> {
         let reference = ValueRef::read_from_bytes(reference)
-            .map_err(|_| self.corrupt(base, data_block::bad_reference(reference.len())))?;
+            .map_err(|_| self.corrupt(base, data_block::VALUE_REF.found(0, 24, reference.len() as u64)))?;
         let start = self.long_value_start(&reference, base)?;
         let value = self.region.read(start, reference.len.get() as usize)?;
         let verify = || {
             if reference.matches(&value, self.file_id) {
                 Ok(())
             } else {
-                Err(self.corrupt(start, table_file::bad_value()))
+                Err(self.corrupt(start, table_file::VALUE_CHECKSUM.broken(0)))
             }
         };
         match &value {
@@ -324,13 +324,13 @@ impl Table {
     }
 
     /// Where the value of a reference starts in the file.
-    fn long_value_start(&self, reference: &ValueRef, base: u64) -> Result<u64> {
+    pub(super) fn long_value_start(&self, reference: &ValueRef, base: u64) -> Result<u64> {
         let (offset, len) = (reference.offset.get(), u64::from(reference.len.get()));
         let inside = self.values.and_then(|(start, region_len)| {
             let end = offset.checked_add(len)?;
             (end <= region_len).then_some(start + offset)
         });
-        inside.ok_or_else(|| self.corrupt(base, table_file::bad_reference(offset)))
+        inside.ok_or_else(|| self.corrupt(base, table_file::VALUE_BOUNDS.found(0, 0, offset)))
     }
 
     /// A value of this table as something that keeps the file mapped.

@@ -28,7 +28,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::format::error::{FormatError, rules};
+use crate::format::error::rules;
 
 mod builder;
 mod search;
@@ -126,24 +126,6 @@ pub const CONSTANT: u8 = 7;
 pub const KIND_OUT_OF_LINE: u8 = 16;
 /// The largest block, in bytes.
 pub const MAX_BLOCK_LEN: u64 = 16 << 20;
-
-/// The error of a block whose checksum fails.
-#[must_use]
-pub const fn bad_checksum() -> FormatError {
-    CHECKSUM.broken(0)
-}
-
-/// The error of a block whose place in the data region gives it no legal length.
-#[must_use]
-pub const fn bad_len(offset: u64) -> FormatError {
-    LEN.found(8, MAX_BLOCK_LEN, offset)
-}
-
-/// The error of a value out of line whose reference has `len` bytes.
-#[must_use]
-pub const fn bad_reference(len: usize) -> FormatError {
-    VALUE_REF.found(0, 24, len as u64)
-}
 
 /// Rounds up to a multiple of `unit`, a power of two.
 pub(crate) const fn round_up(len: u64, unit: u64) -> u64 {

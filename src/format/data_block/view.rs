@@ -146,6 +146,20 @@ impl Layout {
         self.row_count
     }
 
+    /// Where the shared prefix of all keys starts, in bytes from the start of the block.
+    #[inline]
+    #[must_use]
+    pub fn prefix_start(&self) -> usize {
+        self.prefix as usize
+    }
+
+    /// Bytes that all keys of the block start with.
+    #[inline]
+    #[must_use]
+    pub fn prefix_len(&self) -> usize {
+        self.prefix_len as usize
+    }
+
     /// Whether the next block goes on with the last user key of this one.
     #[inline]
     #[must_use]

@@ -39,14 +39,16 @@ impl FileHeader {
 
 /// The footer page of a table with these regions, at most 64 of them.
 ///
-/// Magic, versions and `region_count` are filled in.
+/// The page will stand at `offset`, the end of the file. Magic, versions, `region_count` and
+/// `file_len` are filled in.
 #[must_use]
-pub fn encode_footer(footer: &Footer, regions: &[RegionEntry]) -> Vec<u8> {
+pub fn encode_footer(footer: &Footer, regions: &[RegionEntry], offset: u64) -> Vec<u8> {
     let footer = Footer {
         magic: END_MAGIC,
         format_major: U16::new(FORMAT_MAJOR),
         format_minor: U16::new(FORMAT_MINOR),
         region_count: U32::new(u32::try_from(regions.len()).unwrap_or(u32::MAX)),
+        file_len: U64::new(offset + FOOTER_LEN as u64),
         ..*footer
     };
     let mut page = footer.as_bytes().to_vec();

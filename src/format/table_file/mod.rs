@@ -22,7 +22,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::error::{FormatError, rules};
+use super::error::rules;
 
 mod encode;
 mod properties;
@@ -54,7 +54,8 @@ rules! { RULES:
     VALUE_BOUNDS = "T18", "a value reference lies inside the value region and its index below reference_count";
     VALUE_CHECKSUM = "T19", "a value out of line matches the checksum of its reference";
     GAPS = "T20", "bytes between regions, and between a block and the end of its slot, are zero";
-    CONTINUES = "T21", "a block says that its last key goes on exactly if the next one starts with it";
+    ORDER = "T21", "rows ascend by internal key from block to block too";
+    CONTINUES = "T22", "a block says that its last key goes on exactly if the next one starts with it";
 }
 
 /// The first 64 bytes of a table file.
@@ -105,7 +106,7 @@ pub struct RegionEntry {
 
 /// The first 80 bytes of the last page of a table file; the directory follows.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct Footer {
@@ -151,42 +152,6 @@ pub const END_MAGIC: [u8; 8] = *b"TINYEND\x01";
 pub const REGION_ALIGN: u64 = 4096;
 /// The most regions a footer can list.
 pub const MAX_REGIONS: usize = 64;
-
-/// The error of a file that is too short to be a table.
-#[must_use]
-pub const fn too_short(file_len: u64) -> FormatError {
-    LEN.found(0, 2 * REGION_ALIGN, file_len)
-}
-
-/// The error of a table without a region of this kind.
-#[must_use]
-pub fn missing_region(kind: u32) -> FormatError {
-    REGION_MISSING.found(0, u64::from(kind), 0)
-}
-
-/// The error of an index with more blocks than the data region can hold.
-#[must_use]
-pub const fn too_many_blocks(data_len: u64) -> FormatError {
-    DATA_OFFSET.found(0, data_len / 64, data_len)
-}
-
-/// The error of a value reference that points out of the value region.
-#[must_use]
-pub const fn bad_reference(offset: u64) -> FormatError {
-    VALUE_BOUNDS.found(0, 0, offset)
-}
-
-/// The error of a value out of line whose checksum fails.
-#[must_use]
-pub const fn bad_value() -> FormatError {
-    VALUE_CHECKSUM.broken(0)
-}
-
-/// The error of a whole region whose checksum fails.
-#[must_use]
-pub const fn bad_region() -> FormatError {
-    PROPERTIES_CHECKSUM.broken(0)
-}
 
 /// The data blocks.
 pub const REGION_DATA: u32 = 1;

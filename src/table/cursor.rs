@@ -1,0 +1,452 @@
+//! Walking a table: a block at a time, a row at a time, both ways.
+//!
+//! The cursor keeps the columns of its block and the key of its row; the key's prefix stays in the
+//! buffer while the block lasts, so a step copies the suffix alone. While the rows of a block are
+//! walked, the lines of the next one are asked for, a few with each row: columns that lie apart
+//! would otherwise each wait for memory.
+//!
+//! # Invariants
+//!
+//! - A value out of line is verified when the cursor moves onto its row, so `value` can't fail.
+//!
+//! Spec: `format-spec/03-table.md`, "Scan". I/O: through a `Region`. Unsafe: none.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::reader::Table;
+use crate::cursor::{Cursor, Location};
+use crate::error::Result;
+use crate::format::data_block::{DataBlock, Layout};
+use crate::format::row::Kind;
+use crate::storage::{Slice, prefetch};
+use crate::value::{INLINE_LEN, Value};
+
+/// Where the bytes of the current block are.
+#[derive(Clone, Debug)]
+enum Block {
+    /// The cursor is off its rows.
+    None,
+    /// In the map, from this offset of the data region.
+    Mapped(usize),
+    /// Read to the heap.
+    Heap(Bytes),
+}
+
+/// Where the value of the current row is.
+#[derive(Clone, Debug)]
+enum ValueAt {
+    /// In the block.
+    Block(Range<usize>),
+    /// In the mapped file, out of line.
+    File(Range<usize>),
+    /// Out of line, read to the heap.
+    Heap(Bytes),
+}
+
+/// Which way the cursor goes: prefetching goes ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+/// A position in a table.
+#[derive(Clone, Debug)]
+pub(crate) struct TableCursor {
+    table: Arc<Table>,
+    block: Block,
+    block_index: usize,
+    /// Where the block starts in the file.
+    base: u64,
+    layout: Option<Layout>,
+    row: u32,
+    key: Vec<u8>,
+    seqno: u64,
+    kind: Kind,
+    expires_at: u64,
+    value: ValueAt,
+    direction: Direction,
+    /// What of the neighbouring block is still to be asked for, in bytes of the data region.
+    ahead: Range<usize>,
+    /// Bytes to ask for with each row.
+    ahead_step: usize,
+}
+
+impl TableCursor {
+    /// A cursor off its rows.
+    pub(crate) fn new(table: Arc<Table>) -> Self {
+        Self {
+            table,
+            block: Block::None,
+            block_index: 0,
+            base: 0,
+            layout: None,
+            row: 0,
+            key: Vec::new(),
+            seqno: 0,
+            kind: Kind::Put,
+            expires_at: 0,
+            value: ValueAt::Block(0..0),
+            direction: Direction::Forward,
+            ahead: 0..0,
+            ahead_step: 0,
+        }
+    }
+
+    fn block_count(&self) -> usize {
+        self.table.index_layout.block_count()
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match &self.block {
+            Block::None => &[],
+            Block::Mapped(start) => {
+                self.table.data().and_then(|data| data.get(*start..)).unwrap_or_default()
+            }
+            Block::Heap(bytes) => bytes,
+        }
+    }
+
+    #[inline]
+    fn view(&self) -> Option<DataBlock<'_>> {
+        self.layout.map(|layout| DataBlock::with_layout(self.bytes(), layout))
+    }
+
+    fn leave(&mut self) {
+        self.block = Block::None;
+        self.layout = None;
+        self.key.clear();
+        self.seqno = 0;
+        self.kind = Kind::Put;
+        self.expires_at = 0;
+        self.value = ValueAt::Block(0..0);
+    }
+
+    /// Enters a block, on no row yet.
+    fn enter(&mut self, block_index: usize) -> Result<()> {
+        let offset = self.table.block_offset(block_index)?;
+        self.base = self.table.data_offset + offset;
+        self.block_index = block_index;
+        let layout = if self.table.data().is_some() {
+            let layout = *self.table.mapped_block(block_index)?.layout();
+            self.block = Block::Mapped(usize::try_from(offset).unwrap_or(usize::MAX));
+            layout
+        } else {
+            let heap = self.table.heap_block(block_index)?;
+            self.block = Block::Heap(heap.bytes);
+            heap.layout
+        };
+        self.layout = Some(layout);
+        self.plan_ahead(layout);
+        self.key.clear();
+        let prefix = DataBlock::with_layout(self.bytes(), layout).prefix().len();
+        let mut key = std::mem::take(&mut self.key);
+        key.extend_from_slice(self.bytes().get(self.prefix_range(prefix)).unwrap_or_default());
+        self.key = key;
+        Ok(())
+    }
+
+    fn prefix_range(&self, len: usize) -> Range<usize> {
+        let start = self.layout.map_or(0, |layout| layout.prefix_start());
+        start..start + len
+    }
+
+    /// Spreads the lines of the neighbouring block over the rows of this one.
+    fn plan_ahead(&mut self, layout: Layout) {
+        let block_len = layout.block_len();
+        self.ahead = match (&self.block, self.direction) {
+            (Block::Mapped(start), Direction::Forward) => {
+                // Slots are a little longer than their blocks: the estimate need not be exact.
+                let next = self.table.index_layout.block_size();
+                let next = start + next.map_or(block_len, |slot| slot as usize);
+                next..next + block_len
+            }
+            (Block::Mapped(start), Direction::Backward) => {
+                let slot = self.table.index_layout.block_size();
+                let slot = slot.map_or(block_len, |slot| slot as usize);
+                let before = start.saturating_sub(slot);
+                before..before + block_len.min(*start)
+            }
+            _ => 0..0,
+        };
+        let lines = block_len.div_ceil(64);
+        self.ahead_step = 64 * lines.div_ceil(layout.row_count() as usize);
+    }
+
+    #[inline]
+    fn prefetch_ahead(&mut self) {
+        let Some(data) = self.table.data() else { return };
+        let end = (self.ahead.start + self.ahead_step).min(self.ahead.end);
+        while self.ahead.start < end {
+            prefetch(data, self.ahead.start);
+            self.ahead.start += 64;
+        }
+    }
+
+    /// Moves onto a row of the current block and reads what every caller wants of it.
+    #[inline]
+    fn settle(&mut self, row: u32) -> Result<()> {
+        let settled = self.try_settle(row);
+        if settled.is_err() {
+            self.leave();
+        }
+        settled
+    }
+
+    #[inline]
+    fn try_settle(&mut self, row: u32) -> Result<()> {
+        let Some(layout) = self.layout else { return Ok(()) };
+        self.prefetch_ahead();
+        let mut key = std::mem::take(&mut self.key);
+        let view = DataBlock::with_layout(self.bytes(), layout);
+        let mut read = || {
+            let suffix = view.suffix(row)?;
+            key.truncate(layout.prefix_len());
+            key.extend_from_slice(suffix);
+            let (kind, out_of_line) = view.kind(row)?;
+            Ok((kind, out_of_line, view.seqno(row)?, view.expires_at(row)?, view.value_range(row)?))
+        };
+        let (kind, out_of_line, seqno, expires_at, range) =
+            read().map_err(|error| self.table.corrupt(self.base, error))?;
+        let value = if out_of_line { Some(self.long_value(range.clone())?) } else { None };
+        self.key = key;
+        self.row = row;
+        self.kind = kind;
+        self.seqno = seqno;
+        self.expires_at = expires_at;
+        self.value = value.unwrap_or(ValueAt::Block(range));
+        Ok(())
+    }
+
+    #[cold]
+    fn long_value(&self, reference: Range<usize>) -> Result<ValueAt> {
+        let reference = self.bytes().get(reference).unwrap_or_default();
+        Ok(match self.table.long_value(reference, self.base)? {
+            Slice::Owned(bytes) => ValueAt::Heap(bytes),
+            Slice::Borrowed(bytes) => {
+                let file = self.table.region.bytes().unwrap_or_default();
+                let start = bytes.as_ptr().addr().saturating_sub(file.as_ptr().addr());
+                ValueAt::File(start..start + bytes.len())
+            }
+        })
+    }
+
+    /// Enters the next block on its first row, or leaves the table.
+    fn next_block(&mut self) -> Result<()> {
+        let next = self.block_index + 1;
+        if next >= self.block_count() {
+            self.leave();
+            return Ok(());
+        }
+        self.direction = Direction::Forward;
+        self.go_to(next, |_| 0)
+    }
+
+    /// Enters the block before on its last row, or leaves the table.
+    fn prev_block(&mut self) -> Result<()> {
+        let Some(before) = self.block_index.checked_sub(1) else {
+            self.leave();
+            return Ok(());
+        };
+        self.direction = Direction::Backward;
+        self.go_to(before, |layout| layout.row_count() - 1)
+    }
+
+    fn go_to(&mut self, block: usize, row: impl FnOnce(&Layout) -> u32) -> Result<()> {
+        if let Err(error) = self.enter(block) {
+            self.leave();
+            return Err(error);
+        }
+        let row = self.layout.as_ref().map_or(0, row);
+        self.settle(row)
+    }
+
+    /// The first row at or after the internal key, from `block` on.
+    fn seek_from(&mut self, block: usize, key: &[u8], seqno: u64) -> Result<()> {
+        self.direction = Direction::Forward;
+        self.enter(block)?;
+        loop {
+            let Some(view) = self.view() else { return Ok(()) };
+            let (row_count, continues) = (view.layout().row_count(), view.layout().continues());
+            let bound = view.lower_bound(key, seqno);
+            let row = bound.map_err(|error| self.table.corrupt(self.base, error))?;
+            if row < row_count {
+                return self.settle(row);
+            }
+            if !continues {
+                return self.next_block();
+            }
+            // The key's versions go on in the next block: search there too.
+            if self.block_index + 1 >= self.block_count() {
+                self.leave();
+                return Ok(());
+            }
+            self.enter(self.block_index + 1)?;
+        }
+    }
+}
+
+impl Cursor for TableCursor {
+    fn seek_first(&mut self) -> Result<()> {
+        self.direction = Direction::Forward;
+        self.go_to(0, |_| 0)
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        self.direction = Direction::Backward;
+        self.go_to(self.block_count().saturating_sub(1), |layout| layout.row_count() - 1)
+    }
+
+    fn seek(&mut self, key: &[u8], seqno: u64) -> Result<()> {
+        let sought = match self.table.search(key) {
+            Ok(block) => self.seek_from(block, key, seqno),
+            Err(error) => Err(error),
+        };
+        if sought.is_err() {
+            self.leave();
+        }
+        sought
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8], seqno: u64) -> Result<()> {
+        self.seek(key, seqno)?;
+        if !self.valid() {
+            return self.seek_last();
+        }
+        let exact = self.seqno == seqno && self.key.as_slice().cmp(key) == Ordering::Equal;
+        if exact { Ok(()) } else { self.prev() }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        match self.layout {
+            None => Ok(()),
+            Some(layout) if self.row + 1 < layout.row_count() => self.settle(self.row + 1),
+            Some(_) => self.next_block(),
+        }
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        match (self.layout, self.row.checked_sub(1)) {
+            (None, _) => Ok(()),
+            (Some(_), Some(row)) => self.settle(row),
+            (Some(_), None) => self.prev_block(),
+        }
+    }
+
+    #[inline]
+    fn next_key(&mut self) -> Result<()> {
+        if self.table.unique_keys {
+            return self.next();
+        }
+        loop {
+            let Some(view) = self.view() else { return Ok(()) };
+            let last = self.row + 1 >= view.layout().row_count();
+            let same = if last {
+                Ok(view.layout().continues())
+            } else {
+                view.same_key(self.row, self.row + 1)
+            };
+            let same = match same {
+                Ok(same) => same,
+                Err(error) => {
+                    let error = self.table.corrupt(self.base, error);
+                    self.leave();
+                    return Err(error);
+                }
+            };
+            if last || !same {
+                self.next()?;
+            } else {
+                self.row += 1;
+            }
+            if !same {
+                return Ok(());
+            }
+        }
+    }
+
+    #[inline]
+    fn prev_has_same_key(&mut self) -> Result<bool> {
+        if self.table.unique_keys {
+            return Ok(false);
+        }
+        let Some(view) = self.view() else { return Ok(false) };
+        if let Some(before) = self.row.checked_sub(1) {
+            return view
+                .same_key(before, self.row)
+                .map_err(|error| self.table.corrupt(self.base, error));
+        }
+        match self.block_index.checked_sub(1) {
+            Some(before) => Ok(self.table.block_layout(before)?.continues()),
+            None => Ok(false),
+        }
+    }
+
+    #[inline]
+    fn valid(&self) -> bool {
+        self.layout.is_some()
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    #[inline]
+    fn seqno(&self) -> u64 {
+        self.seqno
+    }
+
+    #[inline]
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    #[inline]
+    fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        match &self.value {
+            ValueAt::Block(range) => self.bytes().get(range.clone()).unwrap_or_default(),
+            ValueAt::File(range) => {
+                let file = self.table.region.bytes().unwrap_or_default();
+                file.get(range.clone()).unwrap_or_default()
+            }
+            ValueAt::Heap(bytes) => bytes,
+        }
+    }
+
+    fn location(&self) -> Location {
+        let (start, range) = match (&self.block, &self.value) {
+            (Block::Mapped(_), ValueAt::Block(range)) => (self.base, range),
+            (Block::Mapped(_), ValueAt::File(range)) => (0, range),
+            _ => return Location::Cursor,
+        };
+        match u32::try_from(range.len()) {
+            Ok(len) => Location::File { offset: start + range.start as u64, len },
+            Err(_) => Location::Cursor,
+        }
+    }
+
+    fn owned_value(&self) -> Value<'static> {
+        let value = self.value();
+        if value.len() <= INLINE_LEN {
+            return Value::copied(value);
+        }
+        Value::shared(match (&self.value, &self.block) {
+            (ValueAt::Heap(bytes), _) => bytes.clone(),
+            (ValueAt::Block(range), Block::Heap(bytes)) => bytes.slice(range.clone()),
+            _ => self.table.share(value),
+        })
+    }
+}

@@ -1,0 +1,454 @@
+//! Writing a table: rows in order become blocks, regions and a footer.
+//!
+//! ```text
+//!   add ─▶ BlockBuilder ─▶ pending blocks ─▶ Output: 4 MiB writes ─▶ TMP-n ─▶ rename ─▶ TABLE-n
+//!    └──── long values ─▶ Spool ────────────────────┘
+//! ```
+//!
+//! Blocks stand in uniform slots if the rows fill them well, so that a lookup computes where a
+//! block is; else they are packed, and the index says where. The first 4 MiB decide.
+//!
+//! # Invariants
+//!
+//! - Memory: two write buffers, one block, and per row at most 8 bytes for the filter; per block
+//!   its separator.
+//! - The file appears under its name only when it is complete and synced. The directory is synced
+//!   by the caller, once for all tables of a job.
+//!
+//! Spec: `format-spec/03-table.md`. I/O: through `storage`. Unsafe: none.
+
+use std::mem;
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::output::Output;
+use super::spool::{Spool, WRITE_LEN};
+use crate::error::Result;
+use crate::format::checksum::{checksum, hash_key};
+use crate::format::chunks;
+use crate::format::data_block::{BlockBuilder, seal};
+use crate::format::file_name::FileName;
+use crate::format::filter;
+use crate::format::index::IndexBuilder;
+use crate::format::row::{Kind, Row};
+use crate::format::table_file::{
+    FLAG_CHUNKED, FileHeader, Footer, Properties, PropertiesHeader, REGION_ALIGN, REGION_DATA,
+    REGION_FILTER, REGION_INDEX, REGION_PROPERTIES, REGION_VALUES, RegionEntry, encode_footer,
+};
+use crate::format::value_ref::{VALUE_REF_LEN, ValueRef};
+use crate::options::FilterSize;
+use crate::storage::Storage;
+
+/// The longest value that stays in a block, whatever the block size.
+const MAX_INLINE_LEN: usize = 2048;
+/// What a block of one row takes beside key and value, at the most.
+const ROW_OVERHEAD: usize = 128;
+/// Slots are used if they waste at most one part in this many: 3 %.
+const MAX_WASTE: u64 = 33;
+
+/// How the tables of a database are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableSettings {
+    /// The block size in bytes: a power of two from 1 KiB to 64 KiB.
+    pub block_size: usize,
+    /// How large filters are.
+    pub filter: FilterSize,
+    /// The database.
+    pub database_id: u64,
+    /// Seeds the hash of user keys.
+    pub hash_seed: u64,
+    /// The merge operator's name; empty for none.
+    pub operator: String,
+}
+
+/// What a finished table is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableInfo {
+    /// The number in its name.
+    pub file_number: u64,
+    /// The identity in its header.
+    pub file_id: u64,
+    /// Its length in bytes.
+    pub file_len: u64,
+    /// XXH3 of the whole file, seeded with `file_id`.
+    pub checksum: u64,
+    /// Rows: every version of every key.
+    pub row_count: u64,
+    /// The smallest seqno.
+    pub min_seqno: u64,
+    /// The largest seqno.
+    pub max_seqno: u64,
+    /// The smallest user key.
+    pub smallest: Vec<u8>,
+    /// The largest user key.
+    pub largest: Vec<u8>,
+}
+
+/// Where blocks stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placement {
+    /// Not known before enough blocks are there.
+    Undecided,
+    /// At multiples of the block size.
+    Uniform,
+    /// One behind the other.
+    Packed,
+}
+
+/// Writes one table.
+#[derive(Debug)]
+pub struct TableWriter {
+    settings: TableSettings,
+    file_id: u64,
+    output: Output,
+    spool: Spool,
+    builder: BlockBuilder,
+    index: IndexBuilder,
+    placement: Placement,
+    /// Finished blocks that are not placed yet, back to back, and where each ends.
+    pending: Vec<u8>,
+    pending_ends: Vec<usize>,
+    /// In a packed file: where each placed block starts.
+    offsets: Vec<u64>,
+    data_len: u64,
+    first_of_block: Vec<u8>,
+    hashes: Vec<u64>,
+    last_hash: u64,
+    min_key_len: usize,
+    info: TableInfo,
+    properties: PropertiesHeader,
+}
+
+impl TableWriter {
+    /// Starts table `file_number`, whose identity will be `file_id`, under a temporary name.
+    ///
+    /// `spool_number` names a second temporary file, which is made only if values need it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) if the file can't be made.
+    pub fn create(
+        storage: &dyn Storage,
+        settings: &TableSettings,
+        file_number: u64,
+        spool_number: u64,
+        file_id: u64,
+    ) -> Result<Self> {
+        let mut output = Output::create(storage, FileName::Tmp(file_number), file_id)?;
+        let data_offset = REGION_ALIGN.max(settings.block_size as u64);
+        output.push(FileHeader::new(file_id, settings.hash_seed).as_bytes())?;
+        output.pad_to(data_offset)?;
+        Ok(Self {
+            settings: settings.clone(),
+            file_id,
+            output,
+            spool: Spool::new(FileName::Tmp(spool_number)),
+            builder: BlockBuilder::new(),
+            index: IndexBuilder::new(),
+            placement: Placement::Undecided,
+            pending: Vec::new(),
+            pending_ends: Vec::new(),
+            offsets: Vec::new(),
+            data_len: 0,
+            first_of_block: Vec::new(),
+            hashes: Vec::new(),
+            last_hash: 0,
+            min_key_len: usize::MAX,
+            info: TableInfo {
+                file_number,
+                file_id,
+                file_len: 0,
+                checksum: 0,
+                row_count: 0,
+                min_seqno: u64::MAX,
+                max_seqno: 0,
+                smallest: Vec::new(),
+                largest: Vec::new(),
+            },
+            properties: PropertiesHeader {
+                database_id: U64::new(settings.database_id),
+                file_number: U64::new(file_number),
+                ..PropertiesHeader::default()
+            },
+        })
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn row_count(&self) -> u64 {
+        self.info.row_count
+    }
+
+    /// About how long the file would be if it ended here.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.output.len() + (self.pending.len() + self.builder.block_len()) as u64 + self.spool.len()
+    }
+
+    /// Whether there is no row yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.info.row_count == 0
+    }
+
+    /// Whether a row with a key this long can go into the table: a long key fits no slot, so if
+    /// the table turned out uniform it has to end before such a key.
+    #[must_use]
+    pub fn takes_key_of(&self, key_len: usize) -> bool {
+        self.placement != Placement::Uniform || self.fits_slot(key_len)
+    }
+
+    fn max_inline_len(&self) -> usize {
+        MAX_INLINE_LEN.min(self.settings.block_size / 4)
+    }
+
+    fn fits_slot(&self, key_len: usize) -> bool {
+        key_len + self.max_inline_len() + ROW_OVERHEAD <= self.settings.block_size
+    }
+
+    /// Adds a row. Rows come in the order of their internal keys, no two alike.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) if writing fails; the writer must then be given up.
+    pub fn add(&mut self, storage: &dyn Storage, row: &Row<'_>) -> Result<()> {
+        self.count(row);
+        if row.value.len() > self.max_inline_len() {
+            let offset = self.spool.push(row.value, storage)?;
+            let index = self.properties.reference_count.get();
+            self.properties.reference_count.set(index + 1);
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let reference = ValueRef::new(row.value, offset, index, self.file_id);
+            debug_assert_eq!(reference.as_bytes().len(), VALUE_REF_LEN);
+            self.add_to_block(&Row { value: reference.as_bytes(), ..*row }, true)
+        } else {
+            self.add_to_block(row, false)
+        }
+    }
+
+    /// Keeps the table's statistics.
+    fn count(&mut self, row: &Row<'_>) {
+        let add = |field: &mut U64, more: usize| field.set(field.get() + more as u64);
+        let first = self.info.row_count == 0;
+        if first {
+            self.info.smallest.extend_from_slice(row.key);
+        }
+        if first || self.info.largest != row.key {
+            self.info.largest.clear();
+            self.info.largest.extend_from_slice(row.key);
+            self.last_hash = hash_key(row.key, self.settings.hash_seed);
+            if self.settings.filter != FilterSize::None {
+                self.hashes.push(self.last_hash);
+            }
+            add(&mut self.properties.key_count, 1);
+            self.min_key_len = self.min_key_len.min(row.key.len());
+        }
+        match row.kind {
+            Kind::Put => {}
+            Kind::Delete => add(&mut self.properties.delete_count, 1),
+            Kind::Merge => add(&mut self.properties.merge_count, 1),
+        }
+        if row.expires_at != 0 {
+            add(&mut self.properties.expiring_count, 1);
+            let earliest = match self.properties.min_expiry.get() {
+                0 => row.expires_at,
+                earliest => earliest.min(row.expires_at),
+            };
+            self.properties.min_expiry.set(earliest);
+        }
+        add(&mut self.properties.key_bytes, row.key.len());
+        add(&mut self.properties.value_bytes, row.value.len());
+        self.info.row_count += 1;
+        self.info.min_seqno = self.info.min_seqno.min(row.seqno);
+        self.info.max_seqno = self.info.max_seqno.max(row.seqno);
+    }
+
+    fn add_to_block(&mut self, row: &Row<'_>, out_of_line: bool) -> Result<()> {
+        let fits = self.builder.len_with(row, out_of_line);
+        if !self.builder.is_empty() && fits.is_none_or(|len| len > self.settings.block_size) {
+            let continues = self.builder.last_key() == row.key;
+            self.finish_block(continues)?;
+        }
+        if self.builder.is_empty() {
+            self.first_of_block.clear();
+            self.first_of_block.extend_from_slice(row.key);
+        }
+        self.builder.push(row, out_of_line, self.last_hash);
+        Ok(())
+    }
+
+    fn finish_block(&mut self, continues: bool) -> Result<()> {
+        self.index.push(&self.first_of_block, self.builder.last_key());
+        self.builder.finish(continues, &mut self.pending);
+        self.pending_ends.push(self.pending.len());
+        if self.pending.len() >= WRITE_LEN {
+            self.place_blocks()?;
+        }
+        Ok(())
+    }
+
+    /// Slots, if every block fits one and they waste little. The last block wastes nothing: the
+    /// region ends behind it.
+    fn decide(&self) -> Placement {
+        let slot = self.settings.block_size as u64;
+        let mut start = 0;
+        let (mut used, mut slots) = (0, 0);
+        for end in &self.pending_ends {
+            let len = (*end - start) as u64;
+            if len > slot {
+                return Placement::Packed;
+            }
+            if *end < self.pending.len() {
+                used += len;
+                slots += slot;
+            }
+            start = *end;
+        }
+        if (slots - used) * MAX_WASTE > slots { Placement::Packed } else { Placement::Uniform }
+    }
+
+    /// Gives the pending blocks their places, seals them and hands them on.
+    fn place_blocks(&mut self) -> Result<()> {
+        if self.placement == Placement::Undecided {
+            self.placement = self.decide();
+        }
+        let data_offset = REGION_ALIGN.max(self.settings.block_size as u64);
+        let mut pending = mem::take(&mut self.pending);
+        let mut start = 0;
+        for end in mem::take(&mut self.pending_ends) {
+            if self.placement == Placement::Uniform {
+                self.data_len = self.data_len.next_multiple_of(self.settings.block_size as u64);
+            } else {
+                self.offsets.push(self.data_len);
+            }
+            let offset = data_offset + self.data_len;
+            self.output.pad_to(offset)?;
+            if let Some(block) = pending.get_mut(start..end) {
+                seal(block, self.file_id, offset);
+                self.output.push(block)?;
+                self.data_len += block.len() as u64;
+            }
+            start = end;
+        }
+        pending.clear();
+        self.pending = pending;
+        Ok(())
+    }
+
+    /// Completes the file, syncs it and gives it its name. Without rows there must be no table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io); the temporary files are then removed, if possible.
+    pub fn finish(mut self, storage: &dyn Storage) -> Result<TableInfo> {
+        let finished = self.write_rest(storage);
+        self.spool.remove(storage);
+        match finished {
+            Ok(()) => {}
+            Err(error) => {
+                self.output.remove(storage);
+                return Err(error);
+            }
+        }
+        storage.rename(
+            FileName::Tmp(self.info.file_number),
+            FileName::Table(self.info.file_number),
+        )?;
+        Ok(self.info)
+    }
+
+    /// Gives the table up and removes its temporary files, if possible.
+    pub fn abandon(mut self, storage: &dyn Storage) {
+        self.spool.remove(storage);
+        self.output.remove(storage);
+    }
+
+    fn write_rest(&mut self, storage: &dyn Storage) -> Result<()> {
+        if !self.builder.is_empty() {
+            self.finish_block(false)?;
+        }
+        self.place_blocks()?;
+        let data_offset = REGION_ALIGN.max(self.settings.block_size as u64);
+        let mut regions = vec![region(REGION_DATA, 0, data_offset, self.data_len, 0)];
+        if self.spool.len() > 0 {
+            let offset = self.output.align(REGION_ALIGN)?;
+            let output = &mut self.output;
+            self.spool.drain(storage, |bytes| output.push(bytes))?;
+            regions.push(region(REGION_VALUES, 0, offset, self.spool.len(), 0));
+        }
+        let bit_count = self.settings.filter.bits_for(self.hashes.len() as u64);
+        if bit_count > 0 {
+            let payload = filter::build(&self.hashes, bit_count);
+            regions.push(self.push_chunked(REGION_FILTER, payload)?);
+        }
+        let payload = self.index_payload();
+        regions.push(self.push_chunked(REGION_INDEX, payload)?);
+        regions.push(self.push_properties()?);
+        self.push_footer(&regions)
+    }
+
+    fn index_payload(&mut self) -> Vec<u8> {
+        let shared = self.info.smallest.iter().zip(&self.info.largest);
+        let prefix_len = shared.take_while(|(a, b)| a == b).count();
+        let prefix = self.info.smallest.get(..prefix_len).unwrap_or_default();
+        self.offsets.push(self.data_len);
+        let slot = u32::try_from(self.settings.block_size).ok();
+        let slot = slot.filter(|_| self.placement == Placement::Uniform);
+        self.index.finish(prefix, self.min_key_len, slot, &self.offsets)
+    }
+
+    fn push_chunked(&mut self, kind: u32, mut payload: Vec<u8>) -> Result<RegionEntry> {
+        let offset = self.output.align(REGION_ALIGN)?;
+        let len = payload.len() as u64;
+        chunks::seal(&mut payload, self.file_id, offset);
+        self.output.push(&payload)?;
+        Ok(region(kind, FLAG_CHUNKED, offset, len, 0))
+    }
+
+    fn push_properties(&mut self) -> Result<RegionEntry> {
+        let len = |bytes: &[u8]| U16::new(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+        let operator = self.settings.operator.as_bytes();
+        self.properties.block_count =
+            U32::new(u32::try_from(self.index.block_count()).unwrap_or(u32::MAX));
+        self.properties.operator_len = U32::new(u32::try_from(operator.len()).unwrap_or(u32::MAX));
+        self.properties.smallest_len = len(&self.info.smallest);
+        self.properties.largest_len = len(&self.info.largest);
+        let bytes = Properties {
+            header: &self.properties,
+            smallest_key: &self.info.smallest,
+            largest_key: &self.info.largest,
+            operator,
+        }
+        .encode();
+        let offset = self.output.align(REGION_ALIGN)?;
+        let sum = checksum(&bytes, self.file_id ^ offset);
+        self.output.push(&bytes)?;
+        Ok(region(REGION_PROPERTIES, 0, offset, bytes.len() as u64, sum))
+    }
+
+    fn push_footer(&mut self, regions: &[RegionEntry]) -> Result<()> {
+        let offset = self.output.align(REGION_ALIGN)?;
+        let footer = Footer {
+            file_id: U64::new(self.file_id),
+            row_count: U64::new(self.info.row_count),
+            min_seqno: U64::new(self.info.min_seqno),
+            max_seqno: U64::new(self.info.max_seqno),
+            ..Footer::default()
+        };
+        let page = encode_footer(&footer, regions, offset);
+        self.output.push(&page)?;
+        (self.info.file_len, self.info.checksum) = self.output.finish()?;
+        Ok(())
+    }
+}
+
+fn region(kind: u32, flags: u32, offset: u64, len: u64, checksum: u64) -> RegionEntry {
+    RegionEntry {
+        kind: U32::new(kind),
+        flags: U32::new(flags),
+        offset: U64::new(offset),
+        len: U64::new(len),
+        checksum: U64::new(checksum),
+    }
+}
