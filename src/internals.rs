@@ -5,4 +5,6 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 pub use crate::format::*;
+pub use crate::options::FilterSize;
 pub use crate::storage::*;
+pub use crate::table::{TableInfo, TableSettings, TableWriter};

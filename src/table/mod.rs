@@ -30,3 +30,6 @@ mod writer;
 pub(crate) use cursor::TableCursor;
 pub(crate) use reader::{Found, Table};
 pub use writer::{TableInfo, TableSettings, TableWriter};
+
+#[cfg(test)]
+mod tests;

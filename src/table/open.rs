@@ -137,7 +137,10 @@ fn assemble(region: Region, frame: TableFile, policy: ChecksumPolicy) -> Result<
     let (data_offset, data_len) = extent(opening.entry(REGION_DATA)?);
     let block_count = index_layout.block_count();
     if block_count as u64 > data_len.div_ceil(64) {
-        return Err(opening.broken(index.offset(), table_file::DATA_OFFSET.found(4, data_len / 64, block_count as u64)));
+        return Err(opening.broken(
+            index.offset(),
+            table_file::DATA_OFFSET.found(4, data_len / 64, block_count as u64),
+        ));
     }
     let values = frame.region(REGION_VALUES).map(extent);
     // Each reference takes 24 bytes of a block, so a hostile count can't ask for more bits.

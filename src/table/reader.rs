@@ -179,7 +179,9 @@ impl Table {
         let base = self.data_offset + offset;
         let len = next.checked_sub(offset).filter(|len| *len <= data_block::MAX_BLOCK_LEN);
         let len = len.and_then(|len| usize::try_from(len).ok());
-        let len = len.ok_or_else(|| self.corrupt(base, data_block::LEN.found(8, data_block::MAX_BLOCK_LEN, next)))?;
+        let len = len.ok_or_else(|| {
+            self.corrupt(base, data_block::LEN.found(8, data_block::MAX_BLOCK_LEN, next))
+        })?;
         let bytes = match self.region.read(base, len)? {
             Slice::Owned(bytes) => bytes,
             Slice::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
@@ -302,8 +304,9 @@ impl Table {
     /// The value that a reference in the block at `base` speaks of, verified.
     #[cold]
     pub(super) fn long_value(&self, reference: &[u8], base: u64) -> Result<Slice<'_>> {
-        let reference = ValueRef::read_from_bytes(reference)
-            .map_err(|_| self.corrupt(base, data_block::VALUE_REF.found(0, 24, reference.len() as u64)))?;
+        let reference = ValueRef::read_from_bytes(reference).map_err(|_| {
+            self.corrupt(base, data_block::VALUE_REF.found(0, 24, reference.len() as u64))
+        })?;
         let start = self.long_value_start(&reference, base)?;
         let value = self.region.read(start, reference.len.get() as usize)?;
         let verify = || {

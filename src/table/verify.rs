@@ -98,7 +98,9 @@ impl Table {
         let found = found.map_err(|error| self.corrupt(self.index.offset(), error))?;
         let expected = shortest_separator(&seen.last_key, key);
         if expected.get(self.index().prefix().len()..) != Some(found) {
-            return Err(self.corrupt(self.index.offset(), index::BETWEEN.found(0, 0, number as u64)));
+            return Err(
+                self.corrupt(self.index.offset(), index::BETWEEN.found(0, 0, number as u64))
+            );
         }
         Ok(())
     }

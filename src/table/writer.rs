@@ -183,7 +183,9 @@ impl TableWriter {
     /// About how long the file would be if it ended here.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.output.len() + (self.pending.len() + self.builder.block_len()) as u64 + self.spool.len()
+        self.output.len()
+            + (self.pending.len() + self.builder.block_len()) as u64
+            + self.spool.len()
     }
 
     /// Whether there is no row yet.
@@ -351,10 +353,8 @@ impl TableWriter {
                 return Err(error);
             }
         }
-        storage.rename(
-            FileName::Tmp(self.info.file_number),
-            FileName::Table(self.info.file_number),
-        )?;
+        storage
+            .rename(FileName::Tmp(self.info.file_number), FileName::Table(self.info.file_number))?;
         Ok(self.info)
     }
 

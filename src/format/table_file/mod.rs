@@ -106,7 +106,17 @@ pub struct RegionEntry {
 
 /// The first 80 bytes of the last page of a table file; the directory follows.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned,
 )]
 #[repr(C)]
 pub struct Footer {

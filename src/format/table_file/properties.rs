@@ -13,7 +13,17 @@ use crate::format::error::FormatError;
 
 /// The first 128 bytes of the properties region; the two keys and the operator's name follow.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned,
 )]
 #[repr(C)]
 pub struct PropertiesHeader {
