@@ -1,7 +1,7 @@
 //! Broken rules: what a decoder says when bytes are not what `format-spec/` promises.
 //!
 //! Each chapter of the spec numbers the rules that a reader must check. The decoder of that
-//! chapter declares the same rules with [`rules!`], and a test compares the two lists, so an
+//! chapter declares the same rules with `rules!`, and a test compares the two lists, so an
 //! error message, a test and the spec always speak of the same thing.
 //!
 //! # Invariants
