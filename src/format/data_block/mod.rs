@@ -31,8 +31,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::format::error::rules;
 
 mod builder;
-mod search;
 mod columns;
+mod search;
 mod verify;
 mod view;
 

@@ -30,7 +30,8 @@ pub struct ManifestData {
     pub oldest_log: u64,
     /// The name of the merge operator whose operands the database holds; never empty.
     pub merge_operator: Option<String>,
-    /// The tables, in any order; [`ManifestView::to_data`](super::ManifestView::to_data) gives them in the order of the rows.
+    /// The tables, in any order; [`ManifestView::to_data`](super::ManifestView::to_data) gives
+    /// them in the order of the rows.
     pub tables: Vec<TableRecord>,
 }
 
