@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use crate::format::error::FormatError;
+use crate::format::preamble::FrameError;
 
 /// The result of most of TinyDB's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -129,6 +130,16 @@ impl Error {
     pub(crate) fn corrupt(path: &Path, base: u64, source: FormatError) -> Self {
         let offset = base.saturating_add(source.at());
         Self::Corrupt { path: path.to_owned(), offset, source }
+    }
+
+    /// The error of a file that breaks a rule or needs a newer build.
+    pub(crate) fn frame(path: &Path, error: FrameError) -> Self {
+        match error {
+            FrameError::Broken(source) => Self::corrupt(path, 0, source),
+            FrameError::Unsupported(unsupported) => {
+                Self::UnsupportedFormat { path: path.to_owned(), reason: unsupported.to_string() }
+            }
+        }
     }
 
     /// The error of an argument out of range.

@@ -56,6 +56,7 @@ rules! {
     SEQNOS = "L12", "a record's seqnos lie above those of the log before it and fit 64 bits";
     SYNCED = "L13", "synced_upto is at most the record's own offset";
     END = "L14", "only zeros follow the last record";
+    SEAL = "L15", "a log ends with a seal if a later log has a synced_upto above 0";
 }
 
 /// The first bytes of a log.

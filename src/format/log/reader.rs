@@ -20,7 +20,7 @@ use zerocopy::FromBytes;
 use super::{
     END, HEADER_CHECKSUM, HEADER_LEN, HEADER_MAGIC, KIND, KIND_SEAL, LogInfo, OPERATOR_CHECKSUM,
     PAYLOAD_CHECKSUM, RECORD_ALIGN, RECORD_BOUNDS, RECORD_CHECKSUM, RECORD_HEADER_LEN, RESERVED,
-    RecordHeader, SEQNOS, SYNCED, log_seed, record_len,
+    RecordHeader, SEAL, SEQNOS, SYNCED, log_seed, record_len,
 };
 use crate::format::checksum::matches;
 use crate::format::error::{FormatError, Rule};
@@ -324,6 +324,16 @@ impl LogEnd {
             | Self::Sealed { at }
             | Self::Torn { at, .. }
             | Self::Damaged { at, .. } => at,
+        }
+    }
+
+    /// What is wrong with this end if the log is known to have been sealed.
+    #[must_use]
+    pub const fn broken_if_sealed(&self) -> Option<FormatError> {
+        match *self {
+            Self::Sealed { .. } => None,
+            Self::Clean { at } => Some(SEAL.broken(at)),
+            Self::Torn { error, .. } | Self::Damaged { error, .. } => Some(error),
         }
     }
 }
