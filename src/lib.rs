@@ -20,6 +20,7 @@ mod format;
 mod hooks;
 #[doc(hidden)]
 pub mod internals;
+mod manifest;
 mod memtable;
 mod options;
 mod range;
