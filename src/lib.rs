@@ -27,6 +27,7 @@ mod range;
 mod storage;
 mod table;
 mod value;
+mod wal;
 
 pub use batch::WriteBatch;
 pub use bytes::Bytes;
