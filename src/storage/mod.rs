@@ -70,58 +70,58 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::NotADatabase`](Error::NotADatabase) if something else has the name,
-    /// [`Error::Io`](Error::Io) if the system refuses.
+    /// [`Error::NotADatabase`] if something else has the name,
+    /// [`Error::Io`] if the system refuses.
     fn create_root(&self) -> Result<()>;
 
     /// Lists the directory; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// [`Error::NotADatabase`](Error::NotADatabase) if the path is not a directory,
-    /// [`Error::Io`](Error::Io) if the system refuses.
+    /// [`Error::NotADatabase`] if the path is not a directory,
+    /// [`Error::Io`] if the system refuses.
     fn list(&self) -> Result<Option<Listing>>;
 
     /// Creates a file that must not exist yet, for writing.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](Error::Io) if it exists or the system refuses.
+    /// [`Error::Io`] if it exists or the system refuses.
     fn create(&self, name: FileName) -> Result<Box<dyn StorageFile>>;
 
     /// Opens a whole finished file for reading.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](Error::Io) if it is missing, not a regular file, or the system refuses.
+    /// [`Error::Io`] if it is missing, not a regular file, or the system refuses.
     fn open_region(&self, name: FileName, mode: ReadMode) -> Result<Region>;
 
     /// Gives a file another name, replacing what had it, in one step.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](Error::Io); whether it took place is then unknown.
+    /// [`Error::Io`]; whether it took place is then unknown.
     fn rename(&self, from: FileName, to: FileName) -> Result<()>;
 
     /// Removes a name; maps of the file stay readable.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](Error::Io) if it is missing or the system refuses.
+    /// [`Error::Io`] if it is missing or the system refuses.
     fn remove(&self, name: FileName) -> Result<()>;
 
     /// Makes every earlier create, rename and remove durable.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](Error::Io); which of them are durable is then unknown.
+    /// [`Error::Io`]; which of them are durable is then unknown.
     fn sync_dir(&self) -> Result<()>;
 
     /// Takes the directory's lock until the guard is dropped.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`](Error::Locked) if somebody has it.
+    /// [`Error::Locked`] if somebody has it.
     fn lock(&self) -> Result<Box<dyn LockGuard>>;
 
     /// A number that nobody can predict, for identities and hash seeds.
@@ -134,7 +134,7 @@ pub trait StorageFile: Debug + Send + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](Error::Io); what reached the file is then unknown.
+    /// [`Error::Io`]; what reached the file is then unknown.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<usize>;
 
     /// Writes all of `bytes` at `offset`, in as many calls as it takes.
@@ -157,7 +157,7 @@ pub trait StorageFile: Debug + Send + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](Error::Io); what is durable is then unknown, and a second sync of the
+    /// [`Error::Io`]; what is durable is then unknown, and a second sync of the
     /// same file can't tell: its user must give the file up.
     fn sync(&mut self) -> Result<()>;
 
