@@ -135,6 +135,7 @@ impl Index<'_> {
     ///
     /// The first rule of chapter 05 that is broken; I12 needs the blocks and is not checked here.
     pub fn verify(&self, data_len: u64) -> Result<(), FormatError> {
+        self.verify_ends(data_len)?;
         let layout = self.layout;
         let untouched = |_| Ok::<(), FormatError>(());
         let mut heads = Vec::new();
@@ -153,7 +154,6 @@ impl Index<'_> {
             heads.push(if block == 0 { 0 } else { head_of(&key, layout.head_offset) });
             previous = separator;
         }
-        self.verify_ends(data_len)?;
         let mut expected = Vec::new();
         push_levels(&mut expected, heads);
         let start = layout.levels.first().map_or(0, |level| level.0);
