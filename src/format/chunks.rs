@@ -107,3 +107,79 @@ pub fn verify_all(
         _ => Err(PADDING.broken(payload_len as u64)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE_ID: u64 = 77;
+    const OFFSET: u64 = 12_288;
+
+    fn sealed(payload_len: usize) -> Vec<u8> {
+        let mut region: Vec<u8> = (0..251).cycle().take(payload_len).collect();
+        seal(&mut region, FILE_ID, OFFSET);
+        region
+    }
+
+    #[test]
+    fn chunks_cover_a_payload_of_any_length() {
+        for len in [0, 1, 7, 8, 9, 4095, 4096, 4097, 8191, 8192, 8193, 20_000] {
+            let region = sealed(len);
+            assert_eq!(region.len() as u64, region_len(len as u64), "{len}");
+            assert_eq!(verify_all(&region, len, FILE_ID, OFFSET), Ok(()));
+            let ranges: Vec<_> = (0..chunk_count(len)).map(|i| chunk_range(len, i)).collect();
+            assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), len);
+            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            for index in 0..chunk_count(len) {
+                assert_eq!(verify(&region, len, index, FILE_ID, OFFSET), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_bound_to_its_file_and_its_place() {
+        let region = sealed(5000);
+        assert!(verify_all(&region, 5000, FILE_ID + 1, OFFSET).is_err());
+        assert!(verify_all(&region, 5000, FILE_ID, OFFSET + 4096).is_err());
+        let mut swapped = sealed(8192);
+        swapped[8192..].rotate_left(8);
+        assert!(verify_all(&swapped, 8192, FILE_ID, OFFSET).is_err());
+    }
+
+    #[test]
+    fn every_flip_and_every_truncation_is_found() {
+        let len = 4096 + 50;
+        let region = sealed(len);
+        for at in (0..region.len()).step_by(if cfg!(miri) { 499 } else { 1 }) {
+            for bit in 0..8 {
+                let mut flipped = region.clone();
+                flipped[at] ^= 1 << bit;
+                let error = verify_all(&flipped, len, FILE_ID, OFFSET).unwrap_err();
+                let in_padding = (len..len.next_multiple_of(8)).contains(&at);
+                assert_eq!(error.rule().id, if in_padding { "C2" } else { "C1" });
+            }
+            assert!(verify_all(&region[..at], len, FILE_ID, OFFSET).is_err());
+        }
+    }
+
+    #[test]
+    fn an_error_says_which_chunk() {
+        let mut region = sealed(9000);
+        region[5000] ^= 1;
+        assert_eq!(verify(&region, 9000, 0, FILE_ID, OFFSET), Ok(()));
+        assert_eq!(verify(&region, 9000, 1, FILE_ID, OFFSET).unwrap_err().at(), 4096);
+        assert_eq!(verify(&region, 9000, 2, FILE_ID, OFFSET), Ok(()));
+    }
+
+    #[test]
+    fn lengths_and_numbers_that_can_not_be_are_errors() {
+        let region = sealed(100);
+        for payload_len in [0, 101, 108, 200, usize::MAX - 7, usize::MAX] {
+            assert!(verify(&region, payload_len, 0, FILE_ID, OFFSET).is_err(), "{payload_len}");
+        }
+        for index in [1, 2, usize::MAX / CHUNK_LEN, usize::MAX] {
+            assert!(verify(&region, 100, index, FILE_ID, OFFSET).is_err(), "{index}");
+        }
+        assert!(verify(&region, 100, 0, FILE_ID, u64::MAX).is_err());
+    }
+}

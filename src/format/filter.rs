@@ -184,3 +184,157 @@ pub fn build(hashes: &[u64], bit_count: u64) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates need no more precision than these tests have"
+)]
+mod tests {
+    use bloomfilter::Bloom;
+
+    use super::*;
+    use crate::format::checksum::hash_key;
+
+    /// The oracle's two hash functions differ only if the halves of its seed do.
+    const SEED: [u8; 32] = *b"sixteen bytes, sixteen others!!!";
+
+    fn hash(number: u64) -> u64 {
+        hash_key(format!("key{number:010}").as_bytes(), 42)
+    }
+
+    /// A filter of `count` keys, which must all be found, and its rate of false positives.
+    #[track_caller]
+    fn check(count: u64, bit_count: u64) -> f64 {
+        let hashes: Vec<u64> = (0..count).map(hash).collect();
+        let bytes = build(&hashes, bit_count);
+        let filter = Filter::parse(&bytes).unwrap();
+        let block_count = bit_count.div_ceil(256).max(1);
+        assert_eq!(u64::from(filter.block_count()), block_count);
+        assert_eq!(bytes.len() as u64, 64 + 32 * block_count);
+        let lost = (0..count).find(|number| !filter.may_contain(hash(*number)));
+        assert_eq!(lost, None, "a key of the filter is denied");
+        let probes = count..count + if cfg!(miri) { 100 } else { 50_000 };
+        let probe_count = probes.end - probes.start;
+        let hits = probes.filter(|number| filter.may_contain(hash(*number))).count();
+        hits as f64 / probe_count as f64
+    }
+
+    #[test]
+    fn no_key_is_lost_however_small_the_filter() {
+        for bit_count in [0, 1, 256, 257, 1000, 100_000] {
+            check(if cfg!(miri) { 20 } else { 1000 }, bit_count);
+        }
+        check(0, 0);
+        check(1, 10);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "rates need more keys than can be interpreted")]
+    fn more_bits_give_fewer_false_positives() {
+        #[rustfmt::skip]
+        let cases = [
+            // bits a key, what theory says
+            (4,  0.3258),
+            (8,  0.0332),
+            (10, 0.0126),
+            (12, 0.0054),
+            (16, 0.0013),
+        ];
+        for (bits, want) in cases {
+            let rate = check(20_000, 20_000 * bits);
+            assert!(rate < 1.3 * want && rate > 0.7 * want, "{bits} bits a key: {rate}");
+        }
+    }
+
+    /// The crate's formula sizes a classic filter, which spreads the bits of a key over all of it.
+    /// Ours keeps them in one cache line and pays with a rate that is up to twice as high.
+    #[test]
+    #[cfg_attr(miri, ignore = "rates need more keys than can be interpreted")]
+    fn a_filter_sized_for_a_rate_has_about_that_rate() {
+        let count = 20_000;
+        for rate in [0.1, 0.03, 0.01, 0.003] {
+            let byte_count = Bloom::<[u8]>::compute_bitmap_size(20_000, rate);
+            let found = check(count, byte_count as u64 * 8);
+            let mut oracle = Bloom::new_with_seed(byte_count, 20_000, &SEED).unwrap();
+            (0..count).for_each(|number| oracle.set(&hash(number)));
+            let hits = (count..count + 50_000).filter(|number| oracle.check(&hash(*number)));
+            let oracle_rate = hits.count() as f64 / 50_000.0;
+            println!("wanted {rate}, classic {oracle_rate}, split-block {found}");
+            assert!(oracle_rate < 1.2 * rate, "the oracle has {oracle_rate}");
+            assert!(found < 2.3 * rate, "wanted {rate}, found {found}");
+        }
+    }
+
+    #[test]
+    fn masks_and_blocks_are_those_of_the_spec() {
+        #[rustfmt::skip]
+        let cases = [
+            // hash, block of 1000, bit of each word
+            (0x0000_0000_0000_0000, 0,   [ 0,  0,  0,  0,  0,  0,  0,  0]),
+            (0x0000_0000_0000_0001, 0,   [ 8,  8, 17, 20, 14,  5, 19, 11]),
+            (0x8000_0000_ffff_ffff, 500, [23, 23, 14, 11, 17, 26, 12, 20]),
+            (0xffff_ffff_1234_5678, 999, [12, 29, 23,  2, 15, 10,  4,  2]),
+        ];
+        for (hash, block, bits) in cases {
+            assert_eq!(block_of(hash, 1000), block, "{hash:#x}");
+            assert_eq!(mask(hash).map(u32::trailing_zeros), bits, "{hash:#x}");
+            assert!(mask(hash).iter().all(|word| word.is_power_of_two()));
+        }
+    }
+
+    #[test]
+    fn the_last_block_is_the_last_one() {
+        for block_count in [1, 2, 3, 1000, u32::MAX] {
+            assert_eq!(block_of(u64::MAX, block_count), block_count as usize - 1);
+        }
+    }
+
+    #[track_caller]
+    fn check_broken(id: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = build(&[hash(1), hash(2)], 600);
+        change(&mut bytes);
+        let error = Filter::parse(&bytes).unwrap_err();
+        assert_eq!(error.rule().id, id, "{error}");
+    }
+
+    #[test]
+    fn each_broken_rule_is_named() {
+        check_broken("X1", |bytes| bytes[0] = b'X');
+        check_broken("X1", |bytes| bytes.truncate(63));
+        check_broken("X2", |bytes| bytes[4] = 2);
+        check_broken("X3", |bytes| bytes[8] = 0);
+        check_broken("X3", |bytes| bytes[8] = 4);
+        check_broken("X3", |bytes| bytes[11] = 0xFF);
+        check_broken("X3", |bytes| bytes.push(0));
+        check_broken("X4", |bytes| bytes[12] = 1);
+        check_broken("X4", |bytes| bytes[63] = 1);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_and_denies_nothing() {
+        let bytes = build(&[hash(1), hash(2)], 600);
+        let block_count = Filter::parse(&bytes).unwrap().block_count();
+        for len in 0..bytes.len() {
+            assert!(Filter::parse(&bytes[..len]).is_err(), "cut to {len} bytes");
+            let cut = Filter::with_block_count(&bytes[..len], block_count);
+            assert!(cut.may_contain(hash(1)) && cut.may_contain(hash(2)));
+        }
+    }
+
+    #[test]
+    fn every_bit_flip_is_read_without_a_panic() {
+        let bytes = build(&[hash(1), hash(2)], 600);
+        for bit in (0..bytes.len() * 8).step_by(if cfg!(miri) { 31 } else { 1 }) {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // The count of keys is checked against the table, the bits by chunk checksums.
+            let behind_the_check = (16..24).contains(&(bit / 8)) || bit / 8 >= HEADER_LEN;
+            let parsed = Filter::parse(&flipped);
+            assert_eq!(parsed.is_ok(), behind_the_check, "bit {bit}");
+            if let Ok(filter) = parsed {
+                (0..20).for_each(|number| _ = filter.may_contain(hash(number)));
+            }
+        }
+    }
+}

@@ -59,3 +59,34 @@ impl ValueRef {
         checksum::matches(value, file_id ^ self.offset.get(), self.checksum.get())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_stands_byte_for_byte() {
+        let reference = ValueRef::new(b"value", 0x40, 3, 9);
+        let sum = checksum::checksum(b"value", 9 ^ 0x40);
+        let mut want = vec![0x40, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0, 0];
+        want.extend_from_slice(U64::new(sum).as_bytes());
+        assert_eq!(reference.as_bytes(), want);
+        assert_eq!(ValueRef::read_from_bytes(&want), Ok(reference));
+    }
+
+    #[test]
+    fn a_reference_knows_its_value() {
+        let value = vec![7; 3000];
+        let reference = ValueRef::new(&value, 640, 0, 9);
+        assert!(reference.matches(&value, 9));
+        assert!(!reference.matches(&value, 8), "a value of another file");
+        let elsewhere = ValueRef { offset: U64::new(704), ..reference };
+        assert!(!elsewhere.matches(&value, 9), "a value in another place");
+        for at in (0..value.len()).step_by(if cfg!(miri) { 599 } else { 1 }) {
+            let mut flipped = value.clone();
+            flipped[at] ^= 1;
+            assert!(!reference.matches(&flipped, 9), "byte {at}");
+            assert!(!reference.matches(&value[..at], 9), "cut to {at} bytes");
+        }
+    }
+}

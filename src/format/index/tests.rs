@@ -70,11 +70,10 @@ impl Blocks {
     /// The block that a reader opens for `key`.
     fn resolve(&self, search: Search) -> usize {
         match search {
-            Search::Block(block) => block,
             Search::BlockOrOneBefore(block) if self.last(block - 1) == self.first(block) => {
                 block - 1
             }
-            Search::BlockOrOneBefore(block) => block,
+            Search::Block(block) | Search::BlockOrOneBefore(block) => block,
         }
     }
 
@@ -92,6 +91,7 @@ impl Blocks {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what touches a region may fail")]
 fn untouched(_: Range<usize>) -> Result<(), FormatError> {
     Ok(())
 }
@@ -161,7 +161,7 @@ fn keys_of(shape: &str, count: usize, rng: &mut StdRng) -> Vec<Vec<u8>> {
         "shorter than a head" => numbers
             .map(|n| {
                 let digits = format!("{n:06}");
-                [&b"long-prefix-of-all/"[..], &digits.as_bytes()[..n as usize % 6 + 1]].concat()
+                [&b"long-prefix-of-all/"[..], &digits.as_bytes()[..=n as usize % 6]].concat()
             })
             .collect(),
         _ => unreachable!("{shape}"),
@@ -283,7 +283,8 @@ fn heads_are_ordered_as_keys_are() {
 
 /// The 4 KiB chunks of a region that a search names, besides those of the header and the prefix.
 fn touched(index: &Index<'_>, key: &[u8]) -> (Search, Vec<Range<usize>>) {
-    let ranges = RefCell::new(vec![0..HEADER_LEN + index.prefix().len()]);
+    let header_and_prefix = 0..HEADER_LEN + index.prefix().len();
+    let ranges = RefCell::new(vec![header_and_prefix]);
     let touch = |range: Range<usize>| {
         ranges.borrow_mut().push(range);
         Ok::<(), FormatError>(())
@@ -418,7 +419,7 @@ fn any_header_before_any_bytes_is_read_without_a_panic() {
         if rng.random() {
             rng.fill(&mut bytes[..]);
         } else {
-            bytes.iter_mut().for_each(|byte| *byte = rng.random_range(0..3));
+            bytes.fill_with(|| rng.random_range(0..3));
         }
         bytes[..HEADER_LEN].copy_from_slice(header.as_bytes());
         let index = Index::parse(&bytes).unwrap();

@@ -56,6 +56,7 @@ rules! { RULES:
     GAPS = "T20", "bytes between regions, and between a block and the end of its slot, are zero";
     ORDER = "T21", "rows ascend by internal key from block to block too";
     CONTINUES = "T22", "a block says that its last key goes on exactly if the next one starts with it";
+    REGION_FORM = "T23", "filter and index are chunked, no other known region has a flag, and only the properties have a checksum here";
 }
 
 /// The first 64 bytes of a table file.

@@ -60,7 +60,7 @@ pub struct PropertiesHeader {
 }
 
 /// Bytes of a [`PropertiesHeader`].
-pub const PROPERTIES_LEN: usize = 128;
+const PROPERTIES_LEN: usize = 128;
 const _: () = assert!(size_of::<PropertiesHeader>() == PROPERTIES_LEN, "03-table.md fixes this");
 
 /// A properties region, read in place.

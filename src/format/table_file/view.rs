@@ -8,8 +8,9 @@ use zerocopy::little_endian::U64;
 use super::{
     END_MAGIC, FLAG_CHUNKED, FLAG_CRITICAL, FOOTER_CHECKSUM, FOOTER_FILE, FOOTER_LEN, FOOTER_MAGIC,
     FileHeader, Footer, HEADER_CHECKSUM, HEADER_LEN, HEADER_MAGIC, LEN, MAGIC, MAX_REGIONS,
-    REGION_ALIGN, REGION_BOUNDS, REGION_COUNT, REGION_DATA, REGION_INDEX, REGION_KIND,
-    REGION_MISSING, REGION_PROPERTIES, RESERVED, RegionEntry, SEQNOS,
+    REGION_ALIGN, REGION_BOUNDS, REGION_COUNT, REGION_DATA, REGION_FILTER, REGION_FORM,
+    REGION_INDEX, REGION_KIND, REGION_MISSING, REGION_PROPERTIES, REGION_VALUES, RESERVED,
+    RegionEntry, SEQNOS,
 };
 use crate::format::chunks;
 use crate::format::error::FormatError;
@@ -128,6 +129,17 @@ impl Footer {
 }
 
 impl RegionEntry {
+    /// Whether flags and checksum are those of the kind, if the kind is known.
+    fn has_the_form_of_its_kind(&self) -> bool {
+        let (flags, has_checksum) = match self.kind.get() {
+            REGION_DATA | REGION_VALUES => (0, false),
+            REGION_FILTER | REGION_INDEX => (FLAG_CHUNKED, false),
+            REGION_PROPERTIES => (0, true),
+            _ => return true,
+        };
+        self.flags.get() == flags && (has_checksum || self.checksum.get() == 0)
+    }
+
     /// Bytes of the region in the file, the checksums of its chunks included; saturates.
     #[must_use]
     pub fn stored_len(&self) -> u64 {
@@ -154,6 +166,9 @@ fn check_regions(regions: &[RegionEntry], base: u64) -> Result<(), FormatError> 
         }
         if regions.iter().take(index).any(|other| other.kind == region.kind) {
             return Err(REGION_KIND.found(at, 0, u64::from(region.kind.get())));
+        }
+        if !region.has_the_form_of_its_kind() {
+            return Err(REGION_FORM.broken(at + 4));
         }
         free = end;
         at += size_of::<RegionEntry>() as u64;
