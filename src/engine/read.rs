@@ -1,0 +1,164 @@
+//! The read path: memtables, then tables, newest first; the first hit decides.
+//!
+//! # Cost
+//!
+//! Of each run that can hold the key: a memtable is searched; a table is asked whether its key
+//! range covers the key, then its filter, and only then its index and one block. No lock, no
+//! allocation, no shared write.
+//!
+//! Spec: `format-spec/03-table.md`, "Point lookup". I/O: page faults of maps. Unsafe: none.
+
+use std::sync::Arc;
+
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::format::checksum::hash_key;
+use crate::format::row::Kind;
+use crate::hooks::{Clock, now_secs};
+use crate::memtable::Memtable;
+use crate::storage::Slice;
+use crate::table::Table;
+use crate::value::{INLINE_LEN, Value};
+
+/// What "now" is for a read.
+#[derive(Clone, Copy)]
+pub(crate) enum Now<'c> {
+    /// A snapshot fixed it, in seconds since 1970.
+    Fixed(u64),
+    /// It is asked for only if a row expires at all.
+    Clock(&'c dyn Clock),
+}
+
+impl Now<'_> {
+    /// Whether a row with this expiry is absent by now.
+    #[inline]
+    fn is_after(self, expires_at: u64) -> bool {
+        expires_at != 0
+            && expires_at
+                <= match self {
+                    Self::Fixed(now) => now,
+                    Self::Clock(clock) => now_secs(clock),
+                }
+    }
+}
+
+/// What a get found, borrowed from the view.
+#[derive(Debug)]
+pub(crate) struct Hit<'v> {
+    /// 0 unless it was asked for.
+    pub(crate) seqno: u64,
+    pub(crate) expires_at: u64,
+    place: Place<'v>,
+}
+
+#[derive(Debug)]
+enum Place<'v> {
+    Memtable { memtable: &'v Arc<Memtable>, node: u32, value: &'v [u8] },
+    Table { table: &'v Table, value: Slice<'v> },
+}
+
+impl<'v> Hit<'v> {
+    /// The value as long as the view lives.
+    #[inline]
+    pub(crate) fn into_value(self) -> Value<'v> {
+        match self.place {
+            Place::Memtable { value, .. } | Place::Table { value: Slice::Borrowed(value), .. } => {
+                Value::borrowed(value)
+            }
+            Place::Table { value: Slice::Owned(value), .. } => Value::shared(value),
+        }
+    }
+
+    /// The value on its own: a short one copied, a long one with a share of what holds it.
+    #[inline]
+    pub(crate) fn into_owned_value(self) -> Value<'static> {
+        match self.place {
+            Place::Memtable { memtable, node, value } => {
+                if value.len() <= INLINE_LEN {
+                    Value::copied(value)
+                } else {
+                    memtable.owned_value(node)
+                }
+            }
+            Place::Table { table, value: Slice::Borrowed(value) } => {
+                if value.len() <= INLINE_LEN {
+                    Value::copied(value)
+                } else {
+                    Value::shared(table.share(value))
+                }
+            }
+            Place::Table { value: Slice::Owned(value), .. } => Value::shared(value),
+        }
+    }
+}
+
+impl View {
+    /// Finds what a reader at `seqno` and `now` sees of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] by file and offset; [`Error::NoMergeOperator`]; `Io` from opening a
+    /// table.
+    #[inline]
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        seqno: u64,
+        now: Now<'_>,
+        want_seqno: bool,
+    ) -> Result<Option<Hit<'_>>> {
+        if !self.active.is_empty() || !self.frozen.is_empty() {
+            for memtable in std::iter::once(&self.active).chain(&self.frozen) {
+                let Some(node) = memtable.find(key, seqno) else { continue };
+                let Some(row) = memtable.row(node) else { continue };
+                if !is_present(key, row.kind, row.expires_at, now)? {
+                    return Ok(None);
+                }
+                let place = Place::Memtable { memtable, node, value: row.value };
+                return Ok(Some(Hit { seqno: row.seqno, expires_at: row.expires_at, place }));
+            }
+        }
+        self.get_from_tables(key, seqno, now, want_seqno)
+    }
+
+    #[inline]
+    fn get_from_tables(
+        &self,
+        key: &[u8],
+        seqno: u64,
+        now: Now<'_>,
+        want_seqno: bool,
+    ) -> Result<Option<Hit<'_>>> {
+        // All tables that a database writes share one hash seed, so this hashes once.
+        let mut hashed: Option<(u64, u64)> = None;
+        for handle in self.version.tables() {
+            if !handle.covers(key) {
+                continue;
+            }
+            let table = handle.table()?;
+            let seed = table.hash_seed();
+            let hash = match hashed {
+                Some((known, hash)) if known == seed => hash,
+                _ => hash_key(key, seed),
+            };
+            hashed = Some((seed, hash));
+            let Some(found) = table.get(key, hash, seqno, want_seqno)? else { continue };
+            if !is_present(key, found.kind, found.expires_at, now)? {
+                return Ok(None);
+            }
+            let place = Place::Table { table, value: found.value };
+            return Ok(Some(Hit { seqno: found.seqno, expires_at: found.expires_at, place }));
+        }
+        Ok(None)
+    }
+}
+
+/// Whether the newest visible row of `key` is a value.
+#[inline]
+fn is_present(key: &[u8], kind: Kind, expires_at: u64, now: Now<'_>) -> Result<bool> {
+    match kind {
+        Kind::Put => Ok(!now.is_after(expires_at)),
+        Kind::Delete => Ok(false),
+        Kind::Merge => Err(Error::NoMergeOperator { key: key.to_vec() }),
+    }
+}

@@ -1,0 +1,91 @@
+//! The view: everything that a reader reads, at one moment.
+//!
+//! ```text
+//!   View ─ active memtable ─ frozen memtables, newest first ─ Version: tables, newest first
+//! ```
+//!
+//! The engine swaps a new view in when a memtable is frozen or flushed. A [`Pin`] holds one with
+//! the seqno up to which it is read; whatever happens later, it sees the same rows.
+//!
+//! # Invariants
+//!
+//! - A pin takes its seqno *before* its view: the view then holds every row up to that seqno, and
+//!   newer rows are hidden by their seqnos.
+//!
+//! Spec: none. I/O: none of its own. Unsafe: none.
+
+use std::sync::Arc;
+
+use super::run::{Run, RunCursor};
+use super::version::Version;
+use crate::cursor::{Location, MergingCursor, VisibleCursor};
+use crate::error::Result;
+use crate::memtable::{Memtable, MemtableCursor};
+use crate::table::TableCursor;
+
+/// Memtables and tables, from the newest rows to the oldest.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) active: Arc<Memtable>,
+    /// Memtables that wait to be flushed, newest first.
+    pub(crate) frozen: Vec<Arc<Memtable>>,
+    pub(crate) version: Arc<Version>,
+}
+
+/// A view, up to a seqno, at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Pin {
+    pub(crate) view: Arc<View>,
+    pub(crate) seqno: u64,
+    pub(crate) now_secs: u64,
+}
+
+/// A cursor over everything that a pin sees.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) cursor: VisibleCursor<MergingCursor<RunCursor>>,
+    runs: Vec<Run>,
+}
+
+impl Pin {
+    /// A cursor over what the pin sees, off its rows. Opens every table.
+    ///
+    /// # Errors
+    ///
+    /// As opening a table.
+    pub(crate) fn scan(&self) -> Result<Scan> {
+        let mut cursors = Vec::new();
+        let mut runs = Vec::new();
+        let memtables = std::iter::once(&self.view.active).chain(&self.view.frozen);
+        for memtable in memtables.filter(|memtable| !memtable.is_empty()) {
+            cursors.push(RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable))));
+            runs.push(Run::Memtable(Arc::clone(memtable)));
+        }
+        for (index, handle) in self.view.version.tables().iter().enumerate() {
+            let table = handle.table()?;
+            cursors.push(RunCursor::Table(Box::new(TableCursor::new(Arc::clone(table)))));
+            runs.push(Run::Table(index));
+        }
+        let merging = MergingCursor::new(cursors);
+        Ok(Scan { cursor: VisibleCursor::new(merging, self.seqno, self.now_secs), runs })
+    }
+
+    /// The value that `scan` shows, borrowed from this pin's own data, if it lies in some.
+    pub(crate) fn borrow_value(&self, scan: &Scan) -> Option<&[u8]> {
+        let run = scan.runs.get(scan.cursor.run().child_index())?;
+        match (run, scan.cursor.location()) {
+            (Run::Table(index), Location::File { offset, len }) => {
+                let table = self.view.version.tables().get(*index)?.opened()?;
+                let start = usize::try_from(offset).ok()?;
+                table.region().bytes()?.get(start..start.checked_add(len as usize)?)
+            }
+            (Run::Memtable(memtable), Location::Node(node)) => {
+                // The scan's memtable is one of the pin's: borrow it from there.
+                let memtables = std::iter::once(&self.view.active).chain(&self.view.frozen);
+                let own = memtables.into_iter().find(|own| Arc::ptr_eq(own, memtable))?;
+                Some(own.row(node)?.value)
+            }
+            _ => None,
+        }
+    }
+}
