@@ -118,6 +118,11 @@ impl LogWriter {
         self.name_is_durable && self.synced_upto == self.len
     }
 
+    /// Whether a write or sync failed, so that the log takes nothing more.
+    pub(crate) const fn is_failed(&self) -> bool {
+        matches!(self.state, State::Failed { .. })
+    }
+
     /// Appends batches, in one write call if they are short. With `fill` the file is zero-filled
     /// ahead: for batches that are synced next.
     ///

@@ -1,0 +1,238 @@
+//! The write path: batch → log → memtable, and when a memtable is full.
+//!
+//! ```text
+//!   make room ─▶ append (one write) ─▶ sync, if asked for ─▶ insert ─▶ visible ─▶ full? freeze
+//! ```
+//!
+//! # Invariants
+//!
+//! - Rows enter the memtable only after the append, and the sync, succeeded: what a failed write
+//!   left in the log is never visible in this process.
+//! - Before a log is synced, every older log is sealed: so "synced" always means a whole prefix.
+//!
+//! Spec: `format-spec/07-wal.md`. I/O: through `wal`. Unsafe: none.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+
+use super::commit::Part;
+use super::view::View;
+use super::{Engine, Frozen, Tree, Writer, lock};
+use crate::batch::WriteBatch;
+use crate::error::{Error, Result};
+use crate::format::log::LogInfo;
+use crate::format::log_op::Ops;
+use crate::format::row::Row;
+use crate::memtable::Memtable;
+use crate::options::Durability;
+use crate::wal::{LogWriter, RecordParts};
+
+/// Writers wait while so many memtables wait to be flushed.
+const MAX_FROZEN: usize = 3;
+
+impl Engine {
+    /// Applies a batch: all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// The batch's own error; [`Error::Closed`]; [`Error::Poisoned`]; that of an earlier failed
+    /// flush; `Io` from the log.
+    pub(crate) fn write(&self, batch: &WriteBatch, durability: Option<Durability>) -> Result<()> {
+        self.check_open()?;
+        batch.check()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let payload = batch.payload(self.options.clock.now())?;
+        let sync = durability.unwrap_or(self.options.durability) == Durability::Sync;
+        let part = Part { payload: &payload, op_count: batch.op_count() };
+        self.queue.submit(part, sync, |parts, sync| self.commit(parts, sync))
+    }
+
+    /// Makes everything written before durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::Poisoned`]; `Io` from the log.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        self.check_open()?;
+        self.check_poison()?;
+        self.sync_logs(&mut writer)
+    }
+
+    fn commit(&self, parts: &[Part<'_>], sync: bool) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        self.check_open()?;
+        self.check_poison()?;
+        self.make_room()?;
+        let first_seqno = writer.next_seqno;
+        let last_seqno = self.append(&mut writer, parts, sync)?;
+        if sync {
+            self.sync_logs(&mut writer)?;
+        }
+        insert(&writer.memtable, parts, first_seqno)?;
+        writer.next_seqno = last_seqno + 1;
+        self.visible.store(last_seqno, Ordering::Release);
+        if writer.memtable.memory_len() >= self.options.memtable_size {
+            self.freeze(&mut writer)?;
+            if self.options.background_threads == 0 {
+                // A failure is kept and told by the next write: this one did succeed.
+                let _ = self.flush_frozen();
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a record for each part and returns the last seqno.
+    fn append(&self, writer: &mut Writer, parts: &[Part<'_>], sync: bool) -> Result<u64> {
+        let mut next_seqno = writer.next_seqno;
+        let mut records = Vec::with_capacity(parts.len());
+        for part in parts {
+            let Part { payload, op_count } = *part;
+            records.push(RecordParts { payload, first_seqno: next_seqno, op_count });
+            next_seqno = next_seqno
+                .checked_add(u64::from(op_count))
+                .ok_or_else(|| Error::invalid("no sequence number is left"))?;
+        }
+        let log = self.log(writer)?;
+        let appended = log.append(&records, sync);
+        if let Err(error) = &appended
+            && log.is_failed()
+        {
+            self.poison(error);
+        }
+        appended.map(|()| next_seqno - 1)
+    }
+
+    /// The log of the active memtable, made if it is the first write into it.
+    fn log<'w>(&self, writer: &'w mut Writer) -> Result<&'w mut LogWriter> {
+        let log = match writer.log.take() {
+            Some(log) => log,
+            None => self.create_log(writer.previous_log, writer.next_seqno)?,
+        };
+        Ok(writer.log.insert(log))
+    }
+
+    /// Makes the next log.
+    pub(super) fn create_log(&self, previous_log: u64, first_seqno: u64) -> Result<LogWriter> {
+        let manifest_number = self.manifest_number.load(Ordering::Acquire);
+        let info = LogInfo {
+            log_number: self.take_file_number(),
+            database_id: self.database_id,
+            hash_seed: self.hash_seed,
+            manifest_number,
+            previous_log,
+            first_seqno,
+            merge_operator: self.merge_operator.as_deref(),
+        };
+        LogWriter::create(&*self.storage, &info)
+    }
+
+    /// Seals the older logs and syncs the active one.
+    fn sync_logs(&self, writer: &mut Writer) -> Result<()> {
+        self.seal_older_logs()?;
+        let Some(log) = &mut writer.log else { return Ok(()) };
+        log.sync(&*self.storage).inspect_err(|error| self.poison(error))
+    }
+
+    fn seal_older_logs(&self) -> Result<()> {
+        let mut older = lock(&self.older_logs);
+        while let Some(log) = older.front_mut() {
+            log.seal(&*self.storage).inspect_err(|error| self.poison(error))?;
+            older.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Ends all logs, each with the record that proves it whole.
+    pub(super) fn seal_logs(&self, writer: &mut Writer) -> Result<()> {
+        if self.poison.get().is_some() {
+            return Ok(());
+        }
+        self.seal_older_logs()?;
+        let Some(log) = &mut writer.log else { return Ok(()) };
+        log.seal(&*self.storage).inspect_err(|error| self.poison(error))
+    }
+
+    /// Waits until a memtable may be frozen, and tells a failed flush to the caller.
+    fn make_room(&self) -> Result<()> {
+        if self.options.background_threads == 0 {
+            // Nobody else retries a flush that failed.
+            let failed = lock(&self.tree).failure.is_some();
+            return if failed { self.flush_frozen() } else { Ok(()) };
+        }
+        let mut tree = lock(&self.tree);
+        loop {
+            if let Some(error) = tree.failure.clone() {
+                // The caller is told; the worker tries again at once.
+                self.changed.notify_all();
+                return Err(error);
+            }
+            if tree.frozen.len() < MAX_FROZEN || tree.closing {
+                return Ok(());
+            }
+            tree = match self.changed.wait(tree) {
+                Ok(tree) => tree,
+                Err(poisoned) => poisoned.into_inner(),
+            };
+        }
+    }
+
+    /// Sets the active memtable aside to be flushed, and starts a new one.
+    pub(super) fn freeze(&self, writer: &mut Writer) -> Result<()> {
+        let Some(mut log) = writer.log.take() else { return Ok(()) };
+        let log_number = log.number();
+        if log.is_synced() {
+            if let Err(error) = log.seal(&*self.storage) {
+                self.poison(&error);
+                writer.log = Some(log);
+                return Err(error);
+            }
+        } else {
+            // Syncing it here would make a buffered write wait for megabytes.
+            lock(&self.older_logs).push_back(log);
+        }
+        writer.previous_log = log_number;
+        let frozen = std::mem::replace(&mut writer.memtable, Arc::new(Memtable::new()));
+        let mut tree = lock(&self.tree);
+        tree.frozen.push_back(Frozen { memtable: frozen, log_number });
+        let version = Arc::clone(&self.view.load().version);
+        self.install(&tree, self.view_of(&tree, Arc::clone(&writer.memtable), version));
+        drop(tree);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// The view of these parts.
+    pub(super) fn view_of(
+        &self,
+        tree: &MutexGuard<'_, Tree>,
+        active: Arc<Memtable>,
+        version: Arc<super::version::Version>,
+    ) -> View {
+        let frozen = tree.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.memtable)).collect();
+        View { active, frozen, version }
+    }
+}
+
+/// Inserts the operations of all parts.
+fn insert(memtable: &Memtable, parts: &[Part<'_>], first_seqno: u64) -> Result<()> {
+    let mut seqno = first_seqno;
+    for part in parts {
+        for op in Ops::new(part.payload, part.op_count) {
+            let op = op.map_err(|error| {
+                Error::invalid(format!("the batch does not hold what it says: {error}"))
+            })?;
+            memtable.insert(&Row {
+                key: op.key,
+                seqno,
+                kind: op.kind,
+                expires_at: op.expires_at,
+                value: op.value,
+            })?;
+            seqno += 1;
+        }
+    }
+    Ok(())
+}
