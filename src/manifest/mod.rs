@@ -16,7 +16,7 @@ mod reader;
 mod writer;
 
 pub(crate) use reader::{load, load_newest};
-pub(crate) use writer::{PublishError, publish};
+pub(crate) use writer::publish;
 
 #[cfg(test)]
 mod tests;

@@ -81,6 +81,11 @@ impl Table {
         self.hash_seed
     }
 
+    /// The identity that the file's header gives.
+    pub(crate) fn file_id(&self) -> u64 {
+        self.file_id
+    }
+
     /// The data region, if the file is mapped or in memory.
     #[inline]
     pub(super) fn data(&self) -> Option<&[u8]> {

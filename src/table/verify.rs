@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use xxhash_rust::xxh3::Xxh3;
 use zerocopy::FromBytes;
 
 use super::reader::Table;
@@ -58,6 +59,22 @@ impl Table {
             self.verify_one_block(block, &mut seen)?;
         }
         self.verify_counts(&seen)
+    }
+
+    /// XXH3 of the whole file, as its manifest row gives it. O(file).
+    ///
+    /// # Errors
+    ///
+    /// `Io` from reading.
+    pub(crate) fn file_checksum(&self) -> Result<u64> {
+        let mut checksum = Xxh3::with_seed(self.file_id);
+        let mut at = 0;
+        while at < self.region.len() {
+            let len = usize::try_from((self.region.len() - at).min(4 << 20)).unwrap_or(0);
+            checksum.update(&self.region.read(at, len)?);
+            at += len as u64;
+        }
+        Ok(checksum.digest())
     }
 
     fn verify_one_block(&self, index: usize, seen: &mut Seen) -> Result<()> {

@@ -1,0 +1,254 @@
+//! Looking at the database from outside: figures, and a check of every byte.
+//!
+//! Spec: none. I/O: reads through `storage`. Unsafe: none.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Engine, lock};
+use crate::error::{Error, Result};
+use crate::format::file_name::FileName;
+use crate::manifest;
+use crate::storage::Region;
+use crate::table::Table;
+use crate::wal::read_log;
+
+/// Figures of a database at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The levels of the tree, the newest first.
+    pub levels: Vec<LevelStats>,
+    /// Rows in memtables: every version of every key.
+    pub memtable_rows: u64,
+    /// Bytes that memtables take.
+    pub memtable_bytes: u64,
+    /// Memtables that wait to be flushed.
+    pub frozen_memtables: u64,
+    /// The largest seqno that readers see.
+    pub last_seqno: u64,
+    /// Bytes of open tables that the system maps with huge pages now; 0 where it doesn't tell.
+    pub huge_page_bytes: u64,
+    /// Bytes of the tables that are open.
+    pub open_table_bytes: u64,
+    /// Why the last flush failed; `None` if it did not.
+    pub background_error: Option<String>,
+    /// What opening the database recovered.
+    pub recovery: RecoveryStats,
+}
+
+/// Figures of one level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LevelStats {
+    /// The number of the level.
+    pub level: u32,
+    /// Its tables.
+    pub tables: u64,
+    /// Bytes of its tables.
+    pub bytes: u64,
+    /// Rows of its tables: every version of every key.
+    pub rows: u64,
+}
+
+/// What opening a database recovered from its logs.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryStats {
+    /// Logs that were read.
+    pub log_count: u64,
+    /// Batches that were recovered.
+    pub batch_count: u64,
+    /// Rows that were recovered.
+    pub row_count: u64,
+    /// Bytes at the end of the logs that were not whole and were dropped.
+    pub dropped_bytes: u64,
+    /// Where the replay stopped, if it was not at the clean end of the newest log.
+    pub stopped_at: Option<(PathBuf, u64)>,
+    /// The damage that `LogRecovery::ToFirstCorruption` stopped at.
+    pub damage: Option<Error>,
+}
+
+impl PartialEq for RecoveryStats {
+    fn eq(&self, other: &Self) -> bool {
+        let counts = |stats: &Self| {
+            (stats.log_count, stats.batch_count, stats.row_count, stats.dropped_bytes)
+        };
+        let damage = |stats: &Self| stats.damage.as_ref().map(ToString::to_string);
+        counts(self) == counts(other)
+            && self.stopped_at == other.stopped_at
+            && damage(self) == damage(other)
+    }
+}
+
+impl Eq for RecoveryStats {}
+
+/// What [`Db::verify`](crate::Db::verify) found.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    problems: Vec<Problem>,
+    file_count: u64,
+    byte_count: u64,
+}
+
+impl VerifyReport {
+    /// Whether everything is as `format-spec/` says.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// What is wrong: the first broken rule of each damaged file.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// How many files were read.
+    #[must_use]
+    pub fn file_count(&self) -> u64 {
+        self.file_count
+    }
+
+    /// How many bytes were read.
+    #[must_use]
+    pub fn byte_count(&self) -> u64 {
+        self.byte_count
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The file.
+    pub path: PathBuf,
+    /// Where, in bytes from the start of the file.
+    pub offset: u64,
+    /// Which rule is broken, as a sentence.
+    pub rule: String,
+}
+
+impl Engine {
+    /// Figures of this moment; the last ones if the database is closed.
+    pub(crate) fn stats(&self) -> Stats {
+        match &*lock(&self.last_stats) {
+            Some(stats) => stats.clone(),
+            None => self.collect_stats(),
+        }
+    }
+
+    pub(super) fn collect_stats(&self) -> Stats {
+        let view = self.view.load();
+        let mut stats = Stats {
+            frozen_memtables: view.frozen.len() as u64,
+            last_seqno: self.visible.load(std::sync::atomic::Ordering::Acquire),
+            background_error: lock(&self.tree).failure.as_ref().map(ToString::to_string),
+            recovery: self.recovery.clone(),
+            ..Stats::default()
+        };
+        for memtable in std::iter::once(&view.active).chain(&view.frozen) {
+            stats.memtable_rows += memtable.len() as u64;
+            stats.memtable_bytes += memtable.memory_len() as u64;
+        }
+        for handle in view.version.tables() {
+            let record = &handle.record;
+            let same = stats.levels.last_mut().filter(|level| level.level == record.level);
+            let level = match same {
+                Some(level) => level,
+                None => {
+                    stats.levels.push(LevelStats { level: record.level, ..LevelStats::default() });
+                    let Some(level) = stats.levels.last_mut() else { continue };
+                    level
+                }
+            };
+            level.tables += 1;
+            level.bytes += record.file_len;
+            level.rows += record.row_count;
+            if let Some(table) = handle.opened() {
+                stats.open_table_bytes += table.region().len();
+                stats.huge_page_bytes += table.region().huge_page_len().unwrap_or(0);
+            }
+        }
+        stats
+    }
+
+    /// Reads and checks every file that the newest version needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; `Io` if the directory can't be listed. Damage is in the report.
+    pub(crate) fn verify(&self) -> Result<VerifyReport> {
+        self.check_open()?;
+        // While these locks are held no log grows, and no flush removes one or publishes a
+        // manifest: so a file that is not whole is damaged, not in the making.
+        let writer = lock(&self.writer);
+        let publisher = lock(&self.publisher);
+        let mut report = VerifyReport::default();
+        let number = publisher.manifest.manifest_number;
+        let checked = manifest::load(&*self.storage, number).map(|_| 0);
+        self.note(&mut report, &self.storage.path(FileName::Manifest(number)), checked);
+        let view = self.view.load_full();
+        for handle in view.version.tables() {
+            let name = FileName::Table(handle.record.file_number);
+            let checked = self
+                .storage
+                .open_region(name, self.options.read_mode)
+                .and_then(|region| verify_table(region, handle, self.options.checksums));
+            self.note(&mut report, &self.storage.path(name), checked);
+        }
+        let listing = self.storage.list()?.unwrap_or_default();
+        for name in listing.files {
+            let FileName::Log(number) = name else { continue };
+            if number < publisher.manifest.oldest_log {
+                continue;
+            }
+            let read = read_log(&*self.storage, self.database_id, number, |_| Ok(()));
+            let checked = read.and_then(|summary| match summary.damage() {
+                Some(damage) => Err(damage),
+                None => Ok(summary.file_len),
+            });
+            self.note(&mut report, &self.storage.path(name), checked);
+        }
+        drop((publisher, writer));
+        Ok(report)
+    }
+
+    fn note(&self, report: &mut VerifyReport, path: &Path, checked: Result<u64>) {
+        report.file_count += 1;
+        let problem = match checked {
+            Ok(len) => {
+                report.byte_count += len;
+                return;
+            }
+            Err(Error::Corrupt { path, offset, source }) => {
+                Problem { path, offset, rule: source.to_string() }
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error);
+                let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
+                Problem { path: path.to_owned(), offset: 0, rule: format!("{error}{cause}") }
+            }
+        };
+        report.problems.push(problem);
+    }
+}
+
+/// Opens a table anew, so that nothing is taken on trust, and checks all of it.
+fn verify_table(
+    region: Region,
+    handle: &Arc<super::version::TableHandle>,
+    policy: crate::options::ChecksumPolicy,
+) -> Result<u64> {
+    let len = region.len();
+    let path = region.path().to_owned();
+    let table = Table::open(region, policy)?;
+    table.verify()?;
+    let expected = &handle.record;
+    let found = (table.file_id(), len, table.file_checksum()?);
+    if found != (expected.file_id, expected.file_len, expected.checksum) {
+        let error = crate::format::manifest::TABLE.broken(0);
+        return Err(Error::corrupt(&path, 0, error));
+    }
+    Ok(len)
+}

@@ -1,0 +1,250 @@
+//! Opening: which directory is a database, and bringing it back to life.
+//!
+//! ```text
+//!   look ─▶ lock ─▶ look again ─▶ newest manifest ─▶ replay logs ─▶ make that durable ─▶ clean up
+//! ```
+//!
+//! Opening a database whose memtable was flushed writes nothing and opens no table: it costs the
+//! same at any size.
+//!
+//! # Invariants
+//!
+//! - Nothing is created or changed before it is clear that this is a database, or an empty place
+//!   for one.
+//! - Tables or logs without a manifest are corruption, never a fresh database.
+//!
+//! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+
+use arc_swap::ArcSwap;
+
+use super::commit::CommitQueue;
+use super::recovery::{Replay, Replayer};
+use super::version::Version;
+use super::view::View;
+use super::{Engine, Publisher, Tree, Writer, flush, lock};
+use crate::error::{Error, Result};
+use crate::format::file_name::{self, FileName};
+use crate::format::manifest::ManifestData;
+use crate::manifest;
+use crate::memtable::Memtable;
+use crate::options::Options;
+use crate::storage::{Listing, LockGuard, Storage};
+use crate::wal::RecordParts;
+
+/// Recovered rows become tables if they fill more than this part of a memtable; else they are
+/// written to a new log, so that opening often does not make many small tables.
+const FLUSH_FRACTION: usize = 16;
+
+impl Engine {
+    /// Opens the database in `storage`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::open`].
+    pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Self>> {
+        options.validate()?;
+        if look(&*storage, &options)? == Place::Empty {
+            storage.create_root()?;
+        }
+        let guard = storage.lock()?;
+        // Somebody may have been here between the look and the lock.
+        let listing = storage.list()?.unwrap_or_default();
+        let loaded = manifest::load_newest(&*storage, &listing)?;
+        if loaded.is_some() && options.error_if_exists {
+            return Err(Error::AlreadyExists { path: storage.root().to_owned() });
+        }
+        let manifest = match loaded {
+            Some(manifest) => manifest,
+            None => create(&*storage, &listing)?,
+        };
+        let policy = options.log_recovery;
+        let replayer = Replayer { storage: &*storage, manifest: &manifest, policy };
+        let replay = replayer.replay(&listing)?;
+        let engine = Arc::new(assemble(storage, options, guard, manifest, &listing, &replay));
+        engine.make_durable(replay, &listing)?;
+        engine.start_threads()?;
+        Ok(engine)
+    }
+
+    /// Makes what was replayed durable in new files, and removes what is obsolete then.
+    fn make_durable(&self, mut replay: Replay, listing: &Listing) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        let mut publisher = lock(&self.publisher);
+        let mut kept_logs = Vec::new();
+        if !replay.logs.is_empty() {
+            let memtable = Arc::new(std::mem::take(&mut replay.memtable));
+            let mut data = publisher.manifest.clone();
+            if memtable.memory_len() > self.options.memtable_size / FLUSH_FRACTION {
+                let infos = self.write_tables(&memtable)?;
+                self.storage.sync_dir()?;
+                data.tables.extend(infos.into_iter().map(flush::record_of));
+                data.last_seqno = replay.last_seqno;
+                data.oldest_log = self.take_file_number();
+            } else if memtable.is_empty() {
+                data.oldest_log = self.take_file_number();
+            } else {
+                let mut log =
+                    self.create_log(0, publisher.manifest.last_seqno.saturating_add(1))?;
+                let records = replay.batches.iter().map(|batch| RecordParts {
+                    payload: &batch.payload,
+                    first_seqno: batch.first_seqno,
+                    op_count: batch.op_count,
+                });
+                log.append(&records.collect::<Vec<_>>(), false)?;
+                log.sync(&*self.storage)?;
+                data.oldest_log = log.number();
+                kept_logs.push(log.number());
+                writer.log = Some(log);
+                writer.memtable = memtable;
+            }
+            data.manifest_number = self.take_file_number();
+            data.next_file_number = self.next_file_number.load(Ordering::Relaxed);
+            self.publish(&mut publisher, data)?;
+            let tree = lock(&self.tree);
+            let tables = publisher.manifest.tables.iter().cloned();
+            let version = Version::new(tables.map(|record| self.handle_of(record)).collect());
+            let active = Arc::clone(&writer.memtable);
+            self.install(&tree, self.view_of(&tree, active, Arc::new(version)));
+        }
+        let is_needed = |name: &FileName| match name {
+            FileName::Lock => true,
+            FileName::Manifest(number) => *number == publisher.manifest.manifest_number,
+            FileName::Table(number) => {
+                publisher.manifest.tables.iter().any(|table| table.file_number == *number)
+            }
+            FileName::Log(_) | FileName::Tmp(_) => false,
+        };
+        if !listing.files.iter().all(is_needed) {
+            self.clean_up_after_recovery(&publisher, &kept_logs);
+        }
+        Ok(())
+    }
+}
+
+/// What stands where a database is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nothing yet.
+    Empty,
+    /// A database.
+    Database,
+}
+
+/// Tells, without changing anything, whether the place may be opened.
+fn look(storage: &dyn Storage, options: &Options) -> Result<Place> {
+    let path = || storage.root().to_owned();
+    let Some(listing) = storage.list()? else {
+        let missing = Err(Error::NotFound { path: path() });
+        return if options.create_if_missing { Ok(Place::Empty) } else { missing };
+    };
+    let has = |wanted: fn(&FileName) -> bool| listing.files.iter().any(wanted);
+    if has(|name| matches!(name, FileName::Manifest(_))) {
+        if options.error_if_exists {
+            return Err(Error::AlreadyExists { path: path() });
+        }
+        return Ok(Place::Database);
+    }
+    if let Some(orphan) =
+        listing.files.iter().find(|name| matches!(name, FileName::Table(_) | FileName::Log(_)))
+    {
+        return Err(Error::corrupt(&storage.path(*orphan), 0, file_name::MANIFEST.broken(0)));
+    }
+    if let Some(foreign) = listing.foreign.first() {
+        return Err(Error::NotADatabase {
+            path: path(),
+            reason: format!("the directory holds \"{}\" and no manifest", foreign.escape_debug()),
+        });
+    }
+    if options.create_if_missing { Ok(Place::Empty) } else { Err(Error::NotFound { path: path() }) }
+}
+
+/// Makes the first version of a new database.
+fn create(storage: &dyn Storage, listing: &Listing) -> Result<ManifestData> {
+    // What an interrupted creation left would stand in the way of the new files' names.
+    for name in listing.files.iter().filter(|name| matches!(name, FileName::Tmp(_))) {
+        storage.remove(*name)?;
+    }
+    let manifest = ManifestData {
+        manifest_number: 1,
+        database_id: storage.entropy(),
+        hash_seed: storage.entropy(),
+        next_file_number: 2,
+        last_seqno: 0,
+        oldest_log: 2,
+        merge_operator: None,
+        tables: Vec::new(),
+    };
+    manifest::publish(storage, &manifest).map_err(|failed| failed.error)?;
+    Ok(manifest)
+}
+
+fn assemble(
+    storage: Arc<dyn Storage>,
+    options: Options,
+    guard: Box<dyn LockGuard>,
+    manifest: ManifestData,
+    listing: &Listing,
+    replay: &Replay,
+) -> Engine {
+    let memtable = Arc::new(Memtable::new());
+    let used = listing.files.iter().map(|name| match name {
+        FileName::Log(number)
+        | FileName::Manifest(number)
+        | FileName::Table(number)
+        | FileName::Tmp(number) => number.saturating_add(1),
+        FileName::Lock => 0,
+    });
+    let next_file_number = used.max().unwrap_or(0).max(manifest.next_file_number);
+    let previous_manifest = listing
+        .files
+        .iter()
+        .filter_map(|name| match name {
+            FileName::Manifest(number) if *number < manifest.manifest_number => Some(*number),
+            _ => None,
+        })
+        .max();
+    let tables = manifest.tables.iter().map(|record| {
+        let storage = Arc::clone(&storage);
+        let handle = super::version::TableHandle::new(
+            record.clone(),
+            storage,
+            options.read_mode,
+            options.checksums,
+        );
+        Arc::new(handle)
+    });
+    let version = Arc::new(Version::new(tables.collect()));
+    let view = View { active: Arc::clone(&memtable), frozen: Vec::new(), version };
+    Engine {
+        database_id: manifest.database_id,
+        hash_seed: manifest.hash_seed,
+        merge_operator: manifest.merge_operator.clone(),
+        view: ArcSwap::from_pointee(view),
+        visible: AtomicU64::new(replay.last_seqno),
+        queue: CommitQueue::default(),
+        writer: Mutex::new(Writer {
+            log: None,
+            memtable,
+            next_seqno: replay.last_seqno.saturating_add(1),
+            previous_log: 0,
+        }),
+        older_logs: Mutex::new(VecDeque::new()),
+        tree: Mutex::new(Tree::default()),
+        changed: Condvar::new(),
+        next_file_number: AtomicU64::new(next_file_number),
+        manifest_number: AtomicU64::new(manifest.manifest_number),
+        publisher: Mutex::new(Publisher { manifest, previous_manifest }),
+        poison: OnceLock::new(),
+        closed: AtomicBool::new(false),
+        lock: Mutex::new(Some(guard)),
+        threads: Mutex::new(Vec::new()),
+        recovery: replay.stats.clone(),
+        last_stats: Mutex::new(None),
+        storage,
+        options,
+    }
+}

@@ -1,0 +1,243 @@
+//! Recovery: what the logs hold becomes the memtable again, and durable at once.
+//!
+//! ```text
+//!   LOG-7 ─ records ─▶ LOG-9 ─ records ─▶ torn tail?   ─▶ memtable ─▶ a new log, or tables
+//!           whole batches, seqnos without a gap                        └─▶ manifest ─▶ old logs go
+//! ```
+//!
+//! # Invariants
+//!
+//! - What is recovered is a prefix of what was written: replay stops at the first batch that is
+//!   not whole, and at a gap in the seqnos.
+//! - Bytes that a crash can leave are dropped and reported. Bytes that were once proved durable
+//!   and are not whole are corruption: opening refuses, unless it was asked to stop there.
+//! - Recovered rows are written and synced to new files before an old log is removed, so a crash
+//!   during recovery, any number of times, changes nothing; an unfinished rewrite is recognised by
+//!   its `previous_log` of 0 and ignored.
+//!
+//! Spec: `format-spec/07-wal.md`, "Recovery". I/O: through `wal`. Unsafe: none.
+
+use crate::error::{Error, Result};
+use crate::format::file_name::{self, FileName};
+use crate::format::log::LogEnd;
+use crate::format::log_op::Ops;
+use crate::format::manifest::ManifestData;
+use crate::format::row::Row;
+use crate::memtable::Memtable;
+use crate::options::LogRecovery;
+use crate::storage::{Listing, Storage};
+use crate::wal::{LogSummary, read_log};
+
+use super::inspect::RecoveryStats;
+
+/// A batch that was read from a log.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) first_seqno: u64,
+    pub(super) op_count: u32,
+    pub(super) payload: Vec<u8>,
+}
+
+/// What the logs hold.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) memtable: Memtable,
+    pub(super) batches: Vec<Recovered>,
+    pub(super) last_seqno: u64,
+    /// The logs that were there, whole or not.
+    pub(super) logs: Vec<u64>,
+    pub(super) stats: RecoveryStats,
+}
+
+/// Reads the logs that a version needs.
+pub(super) struct Replayer<'r> {
+    pub(super) storage: &'r dyn Storage,
+    pub(super) manifest: &'r ManifestData,
+    pub(super) policy: LogRecovery,
+}
+
+impl Replayer<'_> {
+    /// Replays the logs of `listing`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] by file and offset; `Io` from reading.
+    pub(super) fn replay(&self, listing: &Listing) -> Result<Replay> {
+        let logs: Vec<u64> = listing
+            .files
+            .iter()
+            .filter_map(|name| match name {
+                FileName::Log(number) if *number >= self.manifest.oldest_log => Some(*number),
+                _ => None,
+            })
+            .collect();
+        let mut replay = Replay {
+            memtable: Memtable::new(),
+            batches: Vec::new(),
+            last_seqno: self.manifest.last_seqno,
+            logs: logs.clone(),
+            stats: RecoveryStats::default(),
+        };
+        let mut previous: Option<LogSummary> = None;
+        for (index, number) in logs.iter().enumerate() {
+            let later = logs.get(index..).unwrap_or_default();
+            let before = index.checked_sub(1).and_then(|before| logs.get(before)).copied();
+            match self.replay_one(*number, before, &mut replay)? {
+                Outcome::Whole(summary) => previous = Some(summary),
+                Outcome::Ignored => {}
+                Outcome::Gap => {
+                    // The log before lost its tail, unless a later log proves it was whole.
+                    let proof = self.proves_earlier(later)?;
+                    let damage = previous.as_ref().and_then(LogSummary::damage_if_sealed);
+                    self.stop(&mut replay, damage.filter(|_| proof), *number, 0)?;
+                    replay.stats.dropped_bytes += self.len_of(later);
+                    return Ok(replay);
+                }
+                Outcome::Ended(summary) => {
+                    let later = later.get(1..).unwrap_or_default();
+                    let damage = match summary.damage() {
+                        Some(damage) => Some(damage),
+                        None if self.proves_earlier(later)? => summary.damage_if_sealed(),
+                        None => None,
+                    };
+                    self.stop(&mut replay, damage, *number, summary.end.at())?;
+                    replay.stats.dropped_bytes += summary.dropped_len() + self.len_of(later);
+                    return Ok(replay);
+                }
+            }
+        }
+        Ok(replay)
+    }
+
+    /// Ends the replay at `offset` of a log; an error if that is damage and not asked for.
+    fn stop(
+        &self,
+        replay: &mut Replay,
+        damage: Option<Error>,
+        number: u64,
+        offset: u64,
+    ) -> Result<()> {
+        if let Some(error) = damage {
+            if self.policy == LogRecovery::Strict {
+                return Err(error);
+            }
+            replay.stats.damage = Some(error);
+        }
+        replay.stats.stopped_at = Some((self.storage.path(FileName::Log(number)), offset));
+        Ok(())
+    }
+
+    fn replay_one(&self, number: u64, before: Option<u64>, replay: &mut Replay) -> Result<Outcome> {
+        let mut gap = false;
+        let mut batches = Vec::new();
+        let mut next_seqno = replay.last_seqno.saturating_add(1);
+        let summary = read_log(self.storage, self.manifest.database_id, number, |record| {
+            // An unfinished rewrite repeats seqnos; it is judged by its header, below.
+            gap |= record.first_seqno > next_seqno;
+            if !gap {
+                next_seqno = record.first_seqno.saturating_add(u64::from(record.op_count));
+                batches.push(Recovered {
+                    first_seqno: record.first_seqno,
+                    op_count: record.op_count,
+                    payload: record.payload.to_vec(),
+                });
+            }
+            Ok(())
+        })?;
+        if let Some(header) = &summary.header {
+            if header.previous_log == 0 && before.is_some() {
+                return Ok(Outcome::Ignored);
+            }
+            self.check_header(&summary, header.previous_log, header.manifest_number, before)?;
+        }
+        for batch in batches {
+            let next = replay.last_seqno.saturating_add(1);
+            if batch.first_seqno != next {
+                let error = file_name::SEQUENCE.found(0, next, batch.first_seqno);
+                return Err(Error::corrupt(&summary.path, 0, error));
+            }
+            apply(batch, replay, &summary)?;
+        }
+        replay.stats.log_count += 1;
+        Ok(match summary.end {
+            _ if gap => Outcome::Gap,
+            LogEnd::Clean { .. } | LogEnd::Sealed { .. } => Outcome::Whole(summary),
+            LogEnd::Torn { .. } | LogEnd::Damaged { .. } => Outcome::Ended(summary),
+        })
+    }
+
+    /// Checks that nothing is missing which the log's header knows of.
+    fn check_header(
+        &self,
+        summary: &LogSummary,
+        previous_log: u64,
+        manifest_number: u64,
+        before: Option<u64>,
+    ) -> Result<()> {
+        let newest = self.manifest.manifest_number;
+        if manifest_number > newest {
+            let error = file_name::NEWEST.found(48, manifest_number, newest);
+            return Err(Error::corrupt(&summary.path, 0, error));
+        }
+        if previous_log >= self.manifest.oldest_log
+            && previous_log != 0
+            && before != Some(previous_log)
+        {
+            let error = file_name::CHAIN.found(56, previous_log, before.unwrap_or(0));
+            return Err(Error::corrupt(&summary.path, 0, error));
+        }
+        Ok(())
+    }
+
+    /// Whether one of these logs proves that all logs before it were whole.
+    fn proves_earlier(&self, logs: &[u64]) -> Result<bool> {
+        for number in logs {
+            let summary = read_log(self.storage, self.manifest.database_id, *number, |_| Ok(()))?;
+            let is_rewrite = summary.header.as_ref().is_some_and(|header| header.previous_log == 0);
+            if summary.max_synced_upto > 0 && !is_rewrite {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn len_of(&self, logs: &[u64]) -> u64 {
+        let len = |number: &u64| {
+            let region = self.storage.open_region(FileName::Log(*number), crate::ReadMode::Heap);
+            region.map_or(0, |region| region.len())
+        };
+        logs.iter().map(len).sum()
+    }
+}
+
+/// How the replay of one log went.
+enum Outcome {
+    /// Read to its end.
+    Whole(LogSummary),
+    /// The rewrite of an earlier recovery that was not finished.
+    Ignored,
+    /// Its first batch, or a later one, is not the next one.
+    Gap,
+    /// Ended by bytes that are not whole.
+    Ended(LogSummary),
+}
+
+fn apply(batch: Recovered, replay: &mut Replay, summary: &LogSummary) -> Result<()> {
+    let mut seqno = batch.first_seqno;
+    for op in Ops::new(&batch.payload, batch.op_count) {
+        let op = op.map_err(|error| Error::corrupt(&summary.path, 0, error))?;
+        replay.memtable.insert(&Row {
+            key: op.key,
+            seqno,
+            kind: op.kind,
+            expires_at: op.expires_at,
+            value: op.value,
+        })?;
+        replay.last_seqno = seqno;
+        replay.stats.row_count += 1;
+        seqno += 1;
+    }
+    replay.stats.batch_count += 1;
+    replay.batches.push(batch);
+    Ok(())
+}
