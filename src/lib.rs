@@ -15,15 +15,19 @@
 
 mod batch;
 mod cursor;
+mod db;
+mod engine;
 mod error;
 mod format;
 mod hooks;
 #[doc(hidden)]
 pub mod internals;
+mod iter;
 mod manifest;
 mod memtable;
 mod options;
 mod range;
+mod snapshot;
 mod storage;
 mod table;
 mod value;
@@ -31,8 +35,12 @@ mod wal;
 
 pub use batch::WriteBatch;
 pub use bytes::Bytes;
+pub use db::Db;
+pub use engine::{LevelStats, Problem, RecoveryStats, Stats, VerifyReport};
 pub use error::{Error, FormatError, Result};
 pub use hooks::Clock;
+pub use iter::{Cursor, Entry, Iter};
 pub use options::{ChecksumPolicy, Durability, LogRecovery, Options, ReadMode};
 pub use range::KeyRange;
+pub use snapshot::Snapshot;
 pub use value::Value;
