@@ -7,6 +7,7 @@
 //! # Invariants
 //!
 //! - A group succeeds or fails as a whole: nobody is told "written" if the sync failed.
+//! - Nobody is overtaken for ever: who takes the lead while others wait writes theirs first.
 //! - A leader that panics gives the lead back, and its followers an error.
 //!
 //! Source: LevelDB's writer queue. Spec: none. I/O: none. Unsafe: none.
@@ -56,6 +57,25 @@ struct Lead<'q> {
 }
 
 impl Lead<'_> {
+    /// Commits the followers' batches and, behind them, the leader's own if it is not one of them.
+    fn run(
+        self,
+        own: Option<(Part<'_>, bool)>,
+        commit: impl FnOnce(&[Part<'_>], bool) -> Result<()>,
+    ) -> Result<()> {
+        if let (Some((part, sync)), []) = (own, self.followers.as_slice()) {
+            return commit(&[part], sync);
+        }
+        let sync = self.followers.iter().any(|ticket| ticket.sync) || own.is_some_and(|own| own.1);
+        let parts: Vec<_> = (self.followers.iter())
+            .map(|ticket| Part { payload: &ticket.payload, op_count: ticket.op_count })
+            .chain(own.map(|own| own.0))
+            .collect();
+        let outcome = commit(&parts, sync);
+        self.settle(&outcome);
+        outcome
+    }
+
     fn settle(&self, outcome: &Result<()>) {
         for ticket in &self.followers {
             lock(&ticket.outcome).get_or_insert_with(|| outcome.clone());
@@ -85,12 +105,11 @@ impl CommitQueue {
     ) -> Result<()> {
         let mut state = lock(&self.state);
         if !state.is_led {
-            state.is_led = true;
+            // Whoever still waits was here before: his batch goes along, and in front.
+            let followers = state.lead();
             drop(state);
-            let lead = Lead { queue: self, followers: Vec::new() };
-            let outcome = commit(&[part], sync);
-            drop(lead);
-            return outcome;
+            let lead = Lead { queue: self, followers };
+            return lead.run(Some((part, sync)), commit);
         }
         let ticket = Arc::new(Ticket {
             payload: part.payload.to_vec(),
@@ -106,20 +125,10 @@ impl CommitQueue {
             // The oldest one leads, so its own batch is always in the group.
             let is_first = state.waiting.first().is_some_and(|first| Arc::ptr_eq(first, &ticket));
             if !state.is_led && is_first {
-                state.is_led = true;
-                let followers = take_group(&mut state.waiting);
+                let followers = state.lead();
                 drop(state);
                 let lead = Lead { queue: self, followers };
-                let sync = lead.followers.iter().any(|ticket| ticket.sync);
-                let parts: Vec<_> = lead
-                    .followers
-                    .iter()
-                    .map(|ticket| Part { payload: &ticket.payload, op_count: ticket.op_count })
-                    .collect();
-                let outcome = commit(&parts, sync);
-                lead.settle(&outcome);
-                drop(lead);
-                return outcome;
+                return lead.run(None, commit);
             }
             state = match self.done.wait(state) {
                 Ok(state) => state,
@@ -129,7 +138,16 @@ impl CommitQueue {
     }
 }
 
-/// Takes the oldest waiting batches, as many as a group holds and at least one.
+impl State {
+    /// Takes the lead, and the batches that go along.
+    fn lead(&mut self) -> Vec<Arc<Ticket>> {
+        self.is_led = true;
+        take_group(&mut self.waiting)
+    }
+}
+
+/// Takes the oldest waiting batches, as many as a group holds and at least one, if any
+/// waits.
 fn take_group(waiting: &mut Vec<Arc<Ticket>>) -> Vec<Arc<Ticket>> {
     let mut len = 0;
     let fits = waiting.iter().take_while(|ticket| {
@@ -140,4 +158,45 @@ fn take_group(waiting: &mut Vec<Arc<Ticket>>) -> Vec<Arc<Ticket>> {
     let count = fits.count();
     let rest = waiting.split_off(count.min(waiting.len()));
     mem::replace(waiting, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(payload: &[u8], sync: bool) -> Arc<Ticket> {
+        let outcome = Mutex::new(None);
+        Arc::new(Ticket { payload: payload.to_vec(), op_count: 1, sync, outcome })
+    }
+
+    #[test]
+    fn who_takes_the_lead_writes_for_those_who_waited_and_in_their_order() {
+        for (waiting_syncs, own_syncs) in [(false, false), (true, false), (false, true)] {
+            let queue = CommitQueue::default();
+            let waiting = [ticket(b"first", waiting_syncs), ticket(b"second", false)];
+            lock(&queue.state).waiting.extend(waiting.clone());
+            let own = Part { payload: b"own", op_count: 1 };
+            let written = queue.submit(own, own_syncs, |parts, sync| {
+                let payloads: Vec<_> = parts.iter().map(|part| part.payload).collect();
+                assert_eq!(payloads, [&b"first"[..], b"second", b"own"]);
+                assert_eq!(sync, waiting_syncs || own_syncs);
+                Err(Error::ReadOnly)
+            });
+            assert!(matches!(written, Err(Error::ReadOnly)));
+            for ticket in waiting {
+                let outcome = lock(&ticket.outcome).take();
+                assert!(matches!(outcome, Some(Err(Error::ReadOnly))), "a group fails as a whole");
+            }
+            assert!(queue.submit(own, false, |_, _| Ok(())).is_ok(), "the lead is free again");
+        }
+    }
+
+    #[test]
+    fn a_group_is_bounded_but_never_empty() {
+        let long = vec![0; MAX_GROUP_LEN];
+        let mut waiting = vec![ticket(&long, false), ticket(b"a", false), ticket(b"b", false)];
+        assert_eq!(take_group(&mut waiting).len(), 1);
+        assert_eq!(take_group(&mut waiting).len(), 2);
+        assert!(take_group(&mut waiting).is_empty());
+    }
 }
