@@ -46,7 +46,9 @@ impl Engine {
         while self.wait_for_work() {
             let flushed = catch_unwind(AssertUnwindSafe(|| self.flush_oldest()));
             if flushed.is_err() {
-                self.poison(&Error::invalid("a background thread panicked"));
+                let error = Error::Poisoned { reason: "the flushing thread panicked".into() };
+                self.poison(&error);
+                lock(&self.tree).failure = Some(error);
                 self.changed.notify_all();
                 return;
             }

@@ -59,6 +59,8 @@ impl Engine {
     pub(super) fn flush_oldest(&self) -> Result<bool> {
         let mut publisher = lock(&self.publisher);
         let Some(frozen) = lock(&self.tree).frozen.front().cloned() else { return Ok(false) };
+        // A close that has ended gave the lock away: nothing may be written after it.
+        self.check_open()?;
         self.check_poison()?;
         let flushed = self.flush_memtable(&mut publisher, &frozen);
         lock(&self.tree).failure = flushed.as_ref().err().cloned();
