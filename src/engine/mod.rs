@@ -178,9 +178,15 @@ impl Engine {
 
     /// Refuses writes from now on.
     fn poison(&self, error: &Error) {
-        let source = std::error::Error::source(error);
-        let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
-        let _ = self.poison.set(format!("{error}{cause}"));
+        let reason = match error {
+            Error::Poisoned { reason } => reason.clone(),
+            error => {
+                let source = std::error::Error::source(error);
+                let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
+                format!("{error}{cause}")
+            }
+        };
+        let _ = self.poison.set(reason);
     }
 
     /// A number that no file of this database has had.
@@ -197,7 +203,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As syncing the log. The database is closed all the same.
+    /// As syncing the log; [`Error::Poisoned`], as then buffered writes may be lost. The database
+    /// is closed all the same.
     pub(crate) fn close(&self) -> Result<()> {
         let synced = {
             let mut writer = lock(&self.writer);

@@ -20,6 +20,7 @@ use super::view::View;
 use super::{Engine, Frozen, Tree, Writer, lock};
 use crate::batch::WriteBatch;
 use crate::error::{Error, Result};
+use crate::format::file_name::FileName;
 use crate::format::log::LogInfo;
 use crate::format::log_op::Ops;
 use crate::format::row::Row;
@@ -71,13 +72,13 @@ impl Engine {
         if sync {
             self.sync_logs(&mut writer)?;
         }
-        insert(&writer.memtable, parts, first_seqno)?;
+        // The log holds these rows already: their seqnos must not be given out again.
+        insert(&writer.memtable, parts, first_seqno).inspect_err(|error| self.poison(error))?;
         writer.next_seqno = last_seqno + 1;
         self.visible.store(last_seqno, Ordering::Release);
         if writer.memtable.memory_len() >= self.options.memtable_size {
-            self.freeze(&mut writer)?;
-            if self.options.background_threads == 0 {
-                // A failure is kept and told by the next write: this one did succeed.
+            // A failure from here on is kept and told by the next write: this one did succeed.
+            if self.freeze(&mut writer).is_ok() && self.options.background_threads == 0 {
                 let _ = self.flush_frozen();
             }
         }
@@ -126,7 +127,15 @@ impl Engine {
             first_seqno,
             merge_operator: self.merge_operator.as_deref(),
         };
-        LogWriter::create(&*self.storage, &info)
+        let created = LogWriter::create(&*self.storage, &info);
+        created.inspect_err(|error| {
+            // A log without a header, with others behind it, would read as lost data.
+            let name = FileName::Log(info.log_number);
+            let listing = self.storage.list().ok().flatten();
+            if listing.is_none_or(|listing| listing.files.contains(&name)) {
+                self.poison(error);
+            }
+        })
     }
 
     /// Seals the older logs and syncs the active one.
@@ -147,9 +156,7 @@ impl Engine {
 
     /// Ends all logs, each with the record that proves it whole.
     pub(super) fn seal_logs(&self, writer: &mut Writer) -> Result<()> {
-        if self.poison.get().is_some() {
-            return Ok(());
-        }
+        self.check_poison()?;
         self.seal_older_logs()?;
         let Some(log) = &mut writer.log else { return Ok(()) };
         log.seal(&*self.storage).inspect_err(|error| self.poison(error))
