@@ -47,17 +47,14 @@ impl Engine {
     /// Those of [`Options::open`].
     pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Self>> {
         options.validate()?;
-        if look(&*storage, &options)? == Place::Empty {
+        if look(&*storage, storage.list()?.as_ref(), &options)? == Place::Empty {
             storage.create_root()?;
         }
         let guard = storage.lock()?;
         // Somebody may have been here between the look and the lock.
         let listing = storage.list()?.unwrap_or_default();
-        let loaded = manifest::load_newest(&*storage, &listing)?;
-        if loaded.is_some() && options.error_if_exists {
-            return Err(Error::AlreadyExists { path: storage.root().to_owned() });
-        }
-        let manifest = match loaded {
+        look(&*storage, Some(&listing), &options)?;
+        let manifest = match manifest::load_newest(&*storage, &listing)? {
             Some(manifest) => manifest,
             None => create(&*storage, &listing)?,
         };
@@ -134,10 +131,10 @@ enum Place {
     Database,
 }
 
-/// Tells, without changing anything, whether the place may be opened.
-fn look(storage: &dyn Storage, options: &Options) -> Result<Place> {
+/// Tells, without changing anything, whether the place may be opened that holds this.
+fn look(storage: &dyn Storage, listing: Option<&Listing>, options: &Options) -> Result<Place> {
     let path = || storage.root().to_owned();
-    let Some(listing) = storage.list()? else {
+    let Some(listing) = listing else {
         let missing = Err(Error::NotFound { path: path() });
         return if options.create_if_missing { Ok(Place::Empty) } else { missing };
     };
