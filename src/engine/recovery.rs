@@ -24,7 +24,7 @@ use crate::format::log_op::Ops;
 use crate::format::manifest::ManifestData;
 use crate::format::row::Row;
 use crate::memtable::Memtable;
-use crate::options::LogRecovery;
+use crate::options::{LogRecovery, ReadMode};
 use crate::storage::{Listing, Storage};
 use crate::wal::{LogSummary, read_log};
 
@@ -85,11 +85,16 @@ impl Replayer<'_> {
             match self.replay_one(*number, before, &mut replay)? {
                 Outcome::Whole(summary) => previous = Some(summary),
                 Outcome::Ignored => {}
-                Outcome::Gap => {
-                    // The log before lost its tail, unless a later log proves it was whole.
-                    let proof = self.proves_earlier(later)?;
-                    let damage = previous.as_ref().and_then(LogSummary::damage_if_sealed);
-                    self.stop(&mut replay, damage.filter(|_| proof), *number, 0)?;
+                Outcome::Gap(missing) => {
+                    // A crash took the log before, or its tail, unless it is proved to have been
+                    // whole and durable.
+                    let damage = if self.proves_earlier(later)? {
+                        let before = previous.as_ref().and_then(LogSummary::damage_if_sealed);
+                        Some(before.unwrap_or(missing))
+                    } else {
+                        None
+                    };
+                    self.stop(&mut replay, damage, *number, 0)?;
                     replay.stats.dropped_bytes += self.len_of(later);
                     return Ok(replay);
                 }
@@ -128,13 +133,15 @@ impl Replayer<'_> {
     }
 
     fn replay_one(&self, number: u64, before: Option<u64>, replay: &mut Replay) -> Result<Outcome> {
-        let mut gap = false;
+        let mut gap = None;
         let mut batches = Vec::new();
         let mut next_seqno = replay.last_seqno.saturating_add(1);
         let summary = read_log(self.storage, self.manifest.database_id, number, |record| {
             // An unfinished rewrite repeats seqnos; it is judged by its header, below.
-            gap |= record.first_seqno > next_seqno;
-            if !gap {
+            if gap.is_none() && record.first_seqno > next_seqno {
+                gap = Some(file_name::SEQUENCE.found(0, next_seqno, record.first_seqno));
+            }
+            if gap.is_none() {
                 next_seqno = record.first_seqno.saturating_add(u64::from(record.op_count));
                 batches.push(Recovered {
                     first_seqno: record.first_seqno,
@@ -148,7 +155,17 @@ impl Replayer<'_> {
             if header.previous_log == 0 && before.is_some() {
                 return Ok(Outcome::Ignored);
             }
-            self.check_header(&summary, header.previous_log, header.manifest_number, before)?;
+            let newest = self.manifest.manifest_number;
+            if header.manifest_number > newest {
+                let error = file_name::NEWEST.found(48, header.manifest_number, newest);
+                return Err(Error::corrupt(&summary.path, 0, error));
+            }
+            let previous = header.previous_log;
+            let is_needed = previous != 0 && previous >= self.manifest.oldest_log;
+            if is_needed && before != Some(previous) {
+                let error = file_name::CHAIN.found(56, previous, before.unwrap_or(0));
+                return Ok(Outcome::Gap(Error::corrupt(&summary.path, 0, error)));
+            }
         }
         for batch in batches {
             let next = replay.last_seqno.saturating_add(1);
@@ -159,34 +176,13 @@ impl Replayer<'_> {
             apply(batch, replay, &summary)?;
         }
         replay.stats.log_count += 1;
+        if let Some(error) = gap {
+            return Ok(Outcome::Gap(Error::corrupt(&summary.path, 0, error)));
+        }
         Ok(match summary.end {
-            _ if gap => Outcome::Gap,
             LogEnd::Clean { .. } | LogEnd::Sealed { .. } => Outcome::Whole(summary),
             LogEnd::Torn { .. } | LogEnd::Damaged { .. } => Outcome::Ended(summary),
         })
-    }
-
-    /// Checks that nothing is missing which the log's header knows of.
-    fn check_header(
-        &self,
-        summary: &LogSummary,
-        previous_log: u64,
-        manifest_number: u64,
-        before: Option<u64>,
-    ) -> Result<()> {
-        let newest = self.manifest.manifest_number;
-        if manifest_number > newest {
-            let error = file_name::NEWEST.found(48, manifest_number, newest);
-            return Err(Error::corrupt(&summary.path, 0, error));
-        }
-        if previous_log >= self.manifest.oldest_log
-            && previous_log != 0
-            && before != Some(previous_log)
-        {
-            let error = file_name::CHAIN.found(56, previous_log, before.unwrap_or(0));
-            return Err(Error::corrupt(&summary.path, 0, error));
-        }
-        Ok(())
     }
 
     /// Whether one of these logs proves that all logs before it were whole.
@@ -203,7 +199,7 @@ impl Replayer<'_> {
 
     fn len_of(&self, logs: &[u64]) -> u64 {
         let len = |number: &u64| {
-            let region = self.storage.open_region(FileName::Log(*number), crate::ReadMode::Heap);
+            let region = self.storage.open_region(FileName::Log(*number), ReadMode::Heap);
             region.map_or(0, |region| region.len())
         };
         logs.iter().map(len).sum()
@@ -216,8 +212,8 @@ enum Outcome {
     Whole(LogSummary),
     /// The rewrite of an earlier recovery that was not finished.
     Ignored,
-    /// Its first batch, or a later one, is not the next one.
-    Gap,
+    /// The log before it is not there, or a batch of it is not the next one: what is missing.
+    Gap(Error),
     /// Ended by bytes that are not whole.
     Ended(LogSummary),
 }
