@@ -9,12 +9,13 @@ use std::time::Duration;
 use crate::batch::WriteBatch;
 use crate::engine::{Engine, Hit, Stats, VerifyReport};
 use crate::error::{Error, Result};
-use crate::iter::{Cursor, Entry, Iter, Prefix};
+use crate::iter::{Entry, Iter, Prefix};
 use crate::options::{Durability, Options};
 use crate::range::KeyRange;
 use crate::snapshot::Snapshot;
 use crate::storage::{Disk, Storage};
 use crate::value::{SmallBytes, Value};
+use crate::walk::Cursor;
 
 /// An open database. A clone is another handle of the same one.
 ///
@@ -275,7 +276,8 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the log can't be synced. The database is closed all the same.
+    /// [`Error::Io`] if the log can't be synced; [`Error::Poisoned`] if that failed before. The
+    /// database is closed all the same.
     pub fn close(self) -> Result<()> {
         self.engine().close()
     }

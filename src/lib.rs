@@ -32,6 +32,7 @@ mod storage;
 mod table;
 mod value;
 mod wal;
+mod walk;
 
 pub use batch::WriteBatch;
 pub use bytes::Bytes;
@@ -39,8 +40,9 @@ pub use db::Db;
 pub use engine::{LevelStats, Problem, RecoveryStats, Stats, VerifyReport};
 pub use error::{Error, FormatError, Result};
 pub use hooks::Clock;
-pub use iter::{Cursor, Entry, Iter};
+pub use iter::{Entry, Iter};
 pub use options::{ChecksumPolicy, Durability, LogRecovery, Options, ReadMode};
 pub use range::KeyRange;
 pub use snapshot::Snapshot;
 pub use value::Value;
+pub use walk::Cursor;

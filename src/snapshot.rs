@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, Now, Pin};
 use crate::error::{Error, Result};
-use crate::iter::{Cursor, Entry, Iter};
+use crate::iter::{Entry, Iter};
 use crate::range::KeyRange;
 use crate::value::{SmallBytes, Value};
+use crate::walk::Cursor;
 
 /// A pinned moment of a database.
 ///
