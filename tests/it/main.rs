@@ -6,4 +6,5 @@
     reason = "tests make, break and read files themselves"
 )]
 
+mod api;
 mod tidy;
