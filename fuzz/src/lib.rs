@@ -1,6 +1,11 @@
 //! What the fuzz targets share.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tinydb::internals::SimDisk;
 use tinydb::internals::table_file::{FOOTER_LEN, TableFile};
+use tinydb::{Db, Entry, Options, Result, Snapshot};
 
 /// The first region of this kind if `input` is a table file, else `input` itself.
 ///
@@ -12,4 +17,27 @@ pub fn region(input: &[u8], kind: u32) -> &[u8] {
     let Some(entry) = frame.region(kind) else { return input };
     let start = usize::try_from(entry.offset.get()).expect("proved to lie in the file");
     &input[start..][..usize::try_from(entry.len.get()).expect("proved to lie in the file")]
+}
+
+/// Opens the database on a simulated disk, as small as it can be and without threads.
+#[must_use]
+pub fn open(disk: &SimDisk) -> Db {
+    let options = Options::new().background_threads(0).memtable_size(64 << 10).block_size(1 << 10);
+    Db::open_on(Arc::new(disk.clone()), options).expect("a healthy disk opens")
+}
+
+/// Compares all that a snapshot shows with the model: by key and by scans both ways.
+pub fn check(snapshot: &Snapshot, model: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    let pairs = |entry: Result<Entry<'_>>| {
+        let entry = entry.expect("a healthy file");
+        (entry.key().to_vec(), entry.value().to_vec())
+    };
+    let expected = || model.clone().into_iter();
+    assert!(snapshot.iter().map(pairs).eq(expected()), "forward");
+    assert!(snapshot.iter().rev().map(pairs).eq(expected().rev()), "backward");
+    for byte in 0..=u8::MAX {
+        let key = vec![byte % 8; usize::from(byte / 32)];
+        let value = snapshot.get(&key).expect("a healthy file");
+        assert_eq!(value.as_deref(), model.get(&key).map(Vec::as_slice), "{key:?}");
+    }
 }
