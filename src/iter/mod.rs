@@ -22,6 +22,10 @@ use crate::error::{Error, Result};
 use crate::range::KeyRange;
 use crate::value::{SmallBytes, Value};
 
+mod cursor;
+
+pub use cursor::Cursor;
+
 /// One key with its value.
 #[derive(Clone)]
 pub struct Entry<'s> {

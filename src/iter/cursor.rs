@@ -1,0 +1,151 @@
+//! The cursor: a position that lends its entry.
+//!
+//! # Invariants
+//!
+//! - Off its entries it stays off until a seek; so it does after an error, which it repeats.
+//!
+//! Spec: none. I/O: none of its own. Unsafe: none.
+
+use std::marker::PhantomData;
+
+use crate::engine::{Pin, Scan};
+use crate::error::{Error, Result};
+
+/// A position among the entries of a snapshot: the fastest way to walk them.
+///
+/// Nothing is allocated per entry. Off its entries a cursor stays where it is until a seek.
+///
+/// # Examples
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let db = tinydb::Db::open(dir.path())?;
+/// db.put("a", "1")?;
+/// db.put("c", "3")?;
+/// let mut cursor = db.cursor();
+/// assert!(cursor.seek("b")?);
+/// assert_eq!((cursor.key(), cursor.value()), (&b"c"[..], &b"3"[..]));
+/// assert!(cursor.prev()? && !cursor.prev()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Cursor<'s> {
+    state: State,
+    /// A snapshot's cursor may not outlive it, so that later versions may borrow from it.
+    snapshot: PhantomData<&'s Pin>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Tables are opened by the first seek, which can report an error.
+    Pinned(Result<Pin>),
+    Open(Box<Scan>),
+}
+
+impl Cursor<'_> {
+    pub(crate) fn new(pin: Result<Pin>) -> Self {
+        Self { state: State::Pinned(pin), snapshot: PhantomData }
+    }
+
+    /// The scan, opened now if need be.
+    fn open(&mut self) -> Result<&mut Scan> {
+        if let State::Pinned(pin) = &self.state {
+            let scan = pin.as_ref().map_err(Clone::clone)?.scan()?;
+            self.state = State::Open(Box::new(scan));
+        }
+        match &mut self.state {
+            State::Open(scan) => Ok(scan),
+            State::Pinned(_) => Err(Error::Closed),
+        }
+    }
+
+    /// Moves to the first entry; false if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::get`](crate::Snapshot::get); also of the other moves.
+    pub fn seek_first(&mut self) -> Result<bool> {
+        self.open()?.cursor.seek_first()
+    }
+
+    /// Moves to the last entry; false if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`seek_first`](Self::seek_first).
+    pub fn seek_last(&mut self) -> Result<bool> {
+        self.open()?.cursor.seek_last()
+    }
+
+    /// Moves to the first entry at or after `key`; false if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`seek_first`](Self::seek_first).
+    pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.open()?.cursor.seek(key.as_ref())
+    }
+
+    /// Moves to the last entry at or before `key`; false if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`seek_first`](Self::seek_first).
+    pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.open()?.cursor.seek_for_prev(key.as_ref())
+    }
+
+    /// Moves to the next entry; false if there is none, or if the cursor is on none.
+    ///
+    /// # Errors
+    ///
+    /// As [`seek_first`](Self::seek_first).
+    #[expect(clippy::should_implement_trait, reason = "a cursor lends; an Iterator can't")]
+    #[inline]
+    pub fn next(&mut self) -> Result<bool> {
+        match &mut self.state {
+            State::Open(scan) => scan.cursor.next(),
+            State::Pinned(pin) => pin.as_ref().map(|_| false).map_err(Clone::clone),
+        }
+    }
+
+    /// Moves to the entry before; false if there is none, or if the cursor is on none.
+    ///
+    /// # Errors
+    ///
+    /// As [`seek_first`](Self::seek_first).
+    #[inline]
+    pub fn prev(&mut self) -> Result<bool> {
+        match &mut self.state {
+            State::Open(scan) => scan.cursor.prev(),
+            State::Pinned(pin) => pin.as_ref().map(|_| false).map_err(Clone::clone),
+        }
+    }
+
+    /// Whether the cursor is on an entry.
+    #[inline]
+    #[must_use]
+    pub fn valid(&self) -> bool {
+        matches!(&self.state, State::Open(scan) if scan.cursor.valid())
+    }
+
+    /// The key; empty if the cursor is on no entry.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match &self.state {
+            State::Open(scan) => scan.cursor.key(),
+            State::Pinned(_) => &[],
+        }
+    }
+
+    /// The value; empty if the cursor is on no entry.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        match &self.state {
+            State::Open(scan) => scan.cursor.value(),
+            State::Pinned(_) => &[],
+        }
+    }
+}
