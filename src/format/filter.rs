@@ -26,6 +26,7 @@ rules! { RULES:
     FIT = "X3", "the region has 64 bytes and 32 for each of at least one block";
     RESERVED = "X4", "reserved bytes are zero";
     MEMBER = "X5", "the filter holds every key of the table";
+    KEY_COUNT = "X6", "key_count is that of the table";
 }
 
 /// The first 64 bytes of the filter region.
@@ -118,6 +119,12 @@ impl<'a> Filter<'a> {
             return Err(FIT.found(8, blocks_len, blocks.len() as u64));
         }
         Ok(Self { bytes, block_count })
+    }
+
+    /// Different user keys that were added, as the header says.
+    #[must_use]
+    pub fn key_count(&self) -> Option<u64> {
+        FilterHeader::ref_from_prefix(self.bytes).ok().map(|(header, _)| header.key_count.get())
     }
 
     /// A filter of a region that [`parse`](Self::parse) found to have `block_count` blocks.

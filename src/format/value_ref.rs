@@ -37,6 +37,8 @@ pub struct ValueRef {
     pub checksum: U64,
 }
 
+/// Values start at multiples of this in the value region.
+pub const VALUE_ALIGN: u64 = 64;
 /// Bytes of a [`ValueRef`].
 pub const VALUE_REF_LEN: usize = 24;
 const _: () = assert!(size_of::<ValueRef>() == VALUE_REF_LEN, "03-table.md fixes this size");

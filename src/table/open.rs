@@ -107,12 +107,13 @@ impl Opening<'_> {
         Ok(ChunkedRegion::new(bytes, payload_len, self.file_id(), offset, self.policy))
     }
 
-    /// The header of the index is in its first chunk; its arrays are checked as they are used.
+    /// Header and prefix of the index are checked now, its arrays as they are used.
     fn index(&self) -> Result<(ChunkedRegion, IndexLayout)> {
         let index = self.chunked(self.entry(REGION_INDEX)?)?;
         let broken = |error| self.broken(index.offset(), error);
         index.touch(0..64).map_err(broken)?;
         let layout = *Index::parse(index.payload()).map_err(broken)?.layout();
+        index.touch(0..layout.prefix_end()).map_err(broken)?;
         Ok((index, layout))
     }
 

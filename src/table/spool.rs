@@ -12,13 +12,12 @@
 
 use crate::error::Result;
 use crate::format::file_name::FileName;
+use crate::format::value_ref::VALUE_ALIGN;
 use crate::options::ReadMode;
 use crate::storage::{Storage, StorageFile};
 
 /// Bytes that are written at once: 2 MiB and more let the page cache use huge pages.
 pub(super) const WRITE_LEN: usize = 4 << 20;
-/// Values start at multiples of this.
-const VALUE_ALIGN: u64 = 64;
 
 /// Long values on their way into a table.
 #[derive(Debug)]

@@ -408,7 +408,7 @@ impl TableWriter {
 
     fn push_properties(&mut self) -> Result<RegionEntry> {
         let len = |bytes: &[u8]| U16::new(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
-        let operator = self.settings.operator.as_bytes();
+        let operator = self.settings.operator.as_str();
         self.properties.block_count =
             U32::new(u32::try_from(self.index.block_count()).unwrap_or(u32::MAX));
         self.properties.operator_len = U32::new(u32::try_from(operator.len()).unwrap_or(u32::MAX));

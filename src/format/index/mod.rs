@@ -51,6 +51,8 @@ rules! { RULES:
     SORTED = "I10", "heads and upper levels are those of the separators, padded with the largest u64";
     ORDER = "I11", "separators ascend; two are equal only where one key spans blocks";
     BETWEEN = "I12", "a separator is the shortest between its block and the block before";
+    PREFIX = "I13", "the prefix is the longest that all keys start with, and head_offset the smaller of its length and that of the shortest key less 8, at least 0";
+    CONTINUED = "I14", "flag bit 1 is set exactly if some block says that its last key goes on";
 }
 
 /// The first 64 bytes of the index region.

@@ -57,6 +57,19 @@ impl IndexLayout {
         self.flags & FLAG_CONTINUED != 0
     }
 
+    /// Where in a key the bytes of its head start.
+    #[must_use]
+    pub fn head_offset(&self) -> usize {
+        self.head_offset
+    }
+
+    /// Where the prefix ends, in bytes from the start of the region. A reader verifies all up to
+    /// here when it opens a table; a search does not name it again.
+    #[must_use]
+    pub fn prefix_end(&self) -> usize {
+        HEADER_LEN + self.prefix_len
+    }
+
     /// Bytes from one block to the next, if the file is uniform.
     #[inline]
     #[must_use]

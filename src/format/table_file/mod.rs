@@ -48,15 +48,17 @@ rules! { RULES:
     SEQNOS = "T12", "min_seqno is at most max_seqno, and row_count at least 1";
     PROPERTIES = "T13", "the properties region has the length that its header says";
     PROPERTIES_CHECKSUM = "T14", "a region that is not chunked and has a checksum matches it";
-    DATA_OFFSET = "T15", "the data region starts at max(4096, block_size) and ends with its last block";
+    DATA_OFFSET = "T15", "blocks fill the data region: a packed file's without gaps, a uniform one's from max(4096, block_size) on, and the last one ends it";
     KEY_RANGE = "T16", "smallest_key and largest_key are those of the first and the last row";
-    COUNTS = "T17", "row_count, key_count and the other counts are those of the rows";
-    VALUE_BOUNDS = "T18", "a value reference lies inside the value region and its index below reference_count";
+    COUNTS = "T17", "counts, sums and extremes in footer and properties are those of the rows";
+    VALUE_BOUNDS = "T18", "the value of a reference lies inside the value region";
     VALUE_CHECKSUM = "T19", "a value out of line matches the checksum of its reference";
     GAPS = "T20", "bytes between regions, and between a block and the end of its slot, are zero";
     ORDER = "T21", "rows ascend by internal key from block to block too";
     CONTINUES = "T22", "a block says that its last key goes on exactly if the next one starts with it";
     REGION_FORM = "T23", "filter and index are chunked, no other known region has a flag, and only the properties have a checksum here";
+    VALUE_ORDER = "T24", "references are numbered from 0 in row order, and their values fill the value region, each at the next multiple of 64";
+    OPERATOR = "T25", "the merge operator's name is UTF-8";
 }
 
 /// The first 64 bytes of a table file.

@@ -8,7 +8,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{PROPERTIES, RESERVED};
+use super::{OPERATOR, PROPERTIES, RESERVED};
 use crate::format::error::FormatError;
 
 /// The first 128 bytes of the properties region; the two keys and the operator's name follow.
@@ -73,7 +73,7 @@ pub struct Properties<'a> {
     /// The largest user key.
     pub largest_key: &'a [u8],
     /// The merge operator's name; empty for none.
-    pub operator: &'a [u8],
+    pub operator: &'a str,
 }
 
 impl<'a> Properties<'a> {
@@ -99,6 +99,9 @@ impl<'a> Properties<'a> {
                 header.operator_len.get().into(),
             ));
         }
+        let operator_at = PROPERTIES_LEN + smallest_len + largest_len;
+        let operator = std::str::from_utf8(operator);
+        let operator = operator.map_err(|_| OPERATOR.broken(operator_at as u64))?;
         Ok(Self { header, smallest_key, largest_key, operator })
     }
 
@@ -106,7 +109,7 @@ impl<'a> Properties<'a> {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = self.header.as_bytes().to_vec();
-        for part in [self.smallest_key, self.largest_key, self.operator] {
+        for part in [self.smallest_key, self.largest_key, self.operator.as_bytes()] {
             out.extend_from_slice(part);
         }
         out

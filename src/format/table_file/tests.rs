@@ -288,13 +288,13 @@ fn properties_read_back_whole_or_not_at_all() {
         ..PropertiesHeader::default()
     };
     let properties =
-        Properties { header: &header, smallest_key: b"abc", largest_key: b"zz", operator: b"sum!" };
+        Properties { header: &header, smallest_key: b"abc", largest_key: b"zz", operator: "sum!" };
     let bytes = properties.encode();
     let parsed = Properties::parse(&bytes).unwrap();
     assert_eq!(parsed.header, &header);
     assert_eq!(
         (parsed.smallest_key, parsed.largest_key, parsed.operator),
-        (&b"abc"[..], &b"zz"[..], &b"sum!"[..])
+        (&b"abc"[..], &b"zz"[..], "sum!")
     );
     for len in 0..bytes.len() {
         assert_eq!(Properties::parse(&bytes[..len]).unwrap_err().rule().id, "T13");
@@ -307,6 +307,9 @@ fn properties_read_back_whole_or_not_at_all() {
             assert_eq!(parsed.encode(), flipped, "bit {bit}");
         }
     }
+    let mut not_utf8 = bytes.clone();
+    *not_utf8.last_mut().unwrap() = 0xFF;
+    assert_eq!(Properties::parse(&not_utf8).unwrap_err().rule().id, "T25");
     let mut reserved = bytes;
     reserved[127] = 1;
     assert_eq!(Properties::parse(&reserved).unwrap_err().rule().id, "T11");
