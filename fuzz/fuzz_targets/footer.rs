@@ -17,9 +17,10 @@ fuzz_target!(|input: &[u8]| {
         assert!(region.offset.get() >= free);
         free = region.offset.get() + region.stored_len();
     }
-    assert!(free <= (input.len() - FOOTER_LEN) as u64);
+    let offset = (input.len() - FOOTER_LEN) as u64;
+    assert!(free <= offset);
     if frame.footer.format_minor.get() == FORMAT_MINOR && frame.footer.format_major.get() == 1 {
-        let encoded = encode_footer(&frame.footer, &frame.regions);
+        let encoded = encode_footer(&frame.footer, &frame.regions, offset);
         assert_eq!(encoded[..FOOTER_LEN - 8], tail[..FOOTER_LEN - 8]);
     }
 });
