@@ -9,13 +9,12 @@ use std::time::Duration;
 use crate::batch::WriteBatch;
 use crate::engine::{Engine, Hit, Stats, VerifyReport};
 use crate::error::{Error, Result};
-use crate::iter::{Entry, Iter, Prefix};
+use crate::iter::{Cursor, Entry, Iter, Prefix};
 use crate::options::{Durability, Options};
 use crate::range::KeyRange;
 use crate::snapshot::Snapshot;
 use crate::storage::{Disk, Storage};
 use crate::value::{SmallBytes, Value};
-use crate::walk::Cursor;
 
 /// An open database. A clone is another handle of the same one.
 ///
@@ -174,6 +173,10 @@ impl Db {
     /// # Errors
     ///
     /// As [`Snapshot::get`].
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method's path is not general over the lifetime"
+    )]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'static>>> {
         self.engine().get(key.as_ref(), false, |hit| hit.into_owned_value())
     }

@@ -32,7 +32,6 @@ mod storage;
 mod table;
 mod value;
 mod wal;
-mod walk;
 
 pub use batch::WriteBatch;
 pub use bytes::Bytes;
@@ -40,9 +39,8 @@ pub use db::Db;
 pub use engine::{LevelStats, Problem, RecoveryStats, Stats, VerifyReport};
 pub use error::{Error, FormatError, Result};
 pub use hooks::Clock;
-pub use iter::{Entry, Iter};
+pub use iter::{Cursor, Entry, Iter};
 pub use options::{ChecksumPolicy, Durability, LogRecovery, Options, ReadMode};
 pub use range::KeyRange;
 pub use snapshot::Snapshot;
 pub use value::Value;
-pub use walk::Cursor;

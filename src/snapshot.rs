@@ -10,10 +10,9 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, Now, Pin};
 use crate::error::{Error, Result};
-use crate::iter::{Entry, Iter};
+use crate::iter::{Cursor, Entry, Iter};
 use crate::range::KeyRange;
 use crate::value::{SmallBytes, Value};
-use crate::walk::Cursor;
 
 /// A pinned moment of a database.
 ///
@@ -101,19 +100,16 @@ impl Snapshot {
     }
 
     /// Iterates over all entries in key order.
-    #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         self.range(..)
     }
 
     /// Iterates over the entries of a range of keys.
-    #[must_use]
     pub fn range(&self, range: impl KeyRange) -> Iter<'_> {
         Iter::borrowed(self.pin(), &range)
     }
 
     /// Iterates over the entries whose key starts with `prefix`.
-    #[must_use]
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter<'_> {
         Iter::borrowed(self.pin(), &crate::iter::Prefix::new(prefix.as_ref()))
     }

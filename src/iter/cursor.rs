@@ -1,8 +1,9 @@
-//! The cursor: a position that lends its entry.
+//! The cursor: for speed it lends key and value until it moves, and allocates nothing.
 //!
 //! # Invariants
 //!
-//! - Off its entries it stays off until a seek; so it does after an error, which it repeats.
+//! - Off its entries a cursor stays where it is until a seek.
+//! - After an error every move gives that error again, until a seek.
 //!
 //! Spec: none. I/O: none of its own. Unsafe: none.
 
@@ -38,24 +39,41 @@ pub struct Cursor<'s> {
 #[derive(Debug)]
 enum State {
     /// Tables are opened by the first seek, which can report an error.
-    Pinned(Result<Pin>),
+    Pinned(Pin),
+    /// Opening a table failed; the next seek tries again.
+    Failed(Pin, Error),
+    /// There is nothing to read: the database was closed.
+    Refused(Error),
     Open(Box<Scan>),
 }
 
 impl Cursor<'_> {
     pub(crate) fn new(pin: Result<Pin>) -> Self {
-        Self { state: State::Pinned(pin), snapshot: PhantomData }
+        let state = pin.map_or_else(State::Refused, State::Pinned);
+        Self { state, snapshot: PhantomData }
     }
 
     /// The scan, opened now if need be.
     fn open(&mut self) -> Result<&mut Scan> {
-        if let State::Pinned(pin) = &self.state {
-            let scan = pin.as_ref().map_err(Clone::clone)?.scan()?;
-            self.state = State::Open(Box::new(scan));
+        if let State::Pinned(pin) | State::Failed(pin, _) = &self.state {
+            self.state = match pin.scan() {
+                Ok(scan) => State::Open(Box::new(scan)),
+                Err(error) => State::Failed(pin.clone(), error),
+            };
         }
         match &mut self.state {
             State::Open(scan) => Ok(scan),
+            State::Failed(_, error) | State::Refused(error) => Err(error.clone()),
             State::Pinned(_) => Err(Error::Closed),
+        }
+    }
+
+    /// What a move gives while there is no scan.
+    #[cold]
+    fn stay(&self) -> Result<bool> {
+        match &self.state {
+            State::Failed(_, error) | State::Refused(error) => Err(error.clone()),
+            State::Pinned(_) | State::Open(_) => Ok(false),
         }
     }
 
@@ -105,7 +123,7 @@ impl Cursor<'_> {
     pub fn next(&mut self) -> Result<bool> {
         match &mut self.state {
             State::Open(scan) => scan.cursor.next(),
-            State::Pinned(pin) => pin.as_ref().map(|_| false).map_err(Clone::clone),
+            _ => self.stay(),
         }
     }
 
@@ -118,7 +136,7 @@ impl Cursor<'_> {
     pub fn prev(&mut self) -> Result<bool> {
         match &mut self.state {
             State::Open(scan) => scan.cursor.prev(),
-            State::Pinned(pin) => pin.as_ref().map(|_| false).map_err(Clone::clone),
+            _ => self.stay(),
         }
     }
 
@@ -135,7 +153,7 @@ impl Cursor<'_> {
     pub fn key(&self) -> &[u8] {
         match &self.state {
             State::Open(scan) => scan.cursor.key(),
-            State::Pinned(_) => &[],
+            _ => &[],
         }
     }
 
@@ -145,7 +163,7 @@ impl Cursor<'_> {
     pub fn value(&self) -> &[u8] {
         match &self.state {
             State::Open(scan) => scan.cursor.value(),
-            State::Pinned(_) => &[],
+            _ => &[],
         }
     }
 }

@@ -182,20 +182,19 @@ impl<'s> Iter<'s> {
     /// Moves the front on; true if it is on an entry of the range that the back has not given.
     fn advance_front(&mut self) -> Result<bool> {
         let Some(source) = &self.source else { return Ok(false) };
-        let found = match &mut self.front {
-            Some(scan) => scan.cursor.next()?,
-            None => {
-                let scan = self.front.insert(Box::new(source.pin().scan()?));
-                match &self.start {
-                    Bound::Unbounded => scan.cursor.seek_first()?,
-                    Bound::Included(start) => scan.cursor.seek(start)?,
-                    Bound::Excluded(start) => {
-                        let found = scan.cursor.seek(start)?;
-                        if found && scan.cursor.key() == start.as_slice() {
-                            scan.cursor.next()?
-                        } else {
-                            found
-                        }
+        let found = if let Some(scan) = &mut self.front {
+            scan.cursor.next()?
+        } else {
+            let scan = self.front.insert(Box::new(source.pin().scan()?));
+            match &self.start {
+                Bound::Unbounded => scan.cursor.seek_first()?,
+                Bound::Included(start) => scan.cursor.seek(start)?,
+                Bound::Excluded(start) => {
+                    let found = scan.cursor.seek(start)?;
+                    if found && scan.cursor.key() == start.as_slice() {
+                        scan.cursor.next()?
+                    } else {
+                        found
                     }
                 }
             }
@@ -213,20 +212,19 @@ impl<'s> Iter<'s> {
     /// Moves the back on; true if it is on an entry of the range that the front has not given.
     fn advance_back(&mut self) -> Result<bool> {
         let Some(source) = &self.source else { return Ok(false) };
-        let found = match &mut self.back {
-            Some(scan) => scan.cursor.prev()?,
-            None => {
-                let scan = self.back.insert(Box::new(source.pin().scan()?));
-                match &self.end {
-                    Bound::Unbounded => scan.cursor.seek_last()?,
-                    Bound::Included(end) => scan.cursor.seek_for_prev(end)?,
-                    Bound::Excluded(end) => {
-                        let found = scan.cursor.seek_for_prev(end)?;
-                        if found && scan.cursor.key() == end.as_slice() {
-                            scan.cursor.prev()?
-                        } else {
-                            found
-                        }
+        let found = if let Some(scan) = &mut self.back {
+            scan.cursor.prev()?
+        } else {
+            let scan = self.back.insert(Box::new(source.pin().scan()?));
+            match &self.end {
+                Bound::Unbounded => scan.cursor.seek_last()?,
+                Bound::Included(end) => scan.cursor.seek_for_prev(end)?,
+                Bound::Excluded(end) => {
+                    let found = scan.cursor.seek_for_prev(end)?;
+                    if found && scan.cursor.key() == end.as_slice() {
+                        scan.cursor.prev()?
+                    } else {
+                        found
                     }
                 }
             }
