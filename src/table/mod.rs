@@ -21,15 +21,18 @@
 mod cursor;
 mod open;
 mod output;
+mod placement;
 mod reader;
+mod settings;
 mod spool;
 mod verified;
 mod verify;
 mod writer;
 
 pub(crate) use cursor::TableCursor;
-pub(crate) use reader::{Found, Table};
-pub use writer::{TableInfo, TableSettings, TableWriter};
+pub(crate) use reader::Table;
+pub use settings::{TableInfo, TableSettings};
+pub use writer::TableWriter;
 
 #[cfg(test)]
 mod tests;

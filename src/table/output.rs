@@ -94,6 +94,9 @@ impl Output {
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("name", &self.name).field("len", &self.len()).finish()
+        f.debug_struct("Output")
+            .field("name", &self.name)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }

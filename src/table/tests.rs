@@ -40,7 +40,11 @@ fn rows(rng: &mut StdRng, count: usize, shape: u32) -> Vec<OwnedRow> {
                 _ => Kind::Put,
             };
             let len = if shape & 8 == 0 { 100 } else { rng.random_range(0..6000) };
-            let value = if kind == Kind::Delete { vec![] } else { vec![i as u8; len] };
+            let value = if kind == Kind::Delete {
+                vec![]
+            } else {
+                vec![u8::try_from(i % 256).unwrap(); len]
+            };
             let expires = shape & 16 != 0 && kind != Kind::Delete && rng.random_bool(0.5);
             let expires_at = if expires { rng.random_range(1..1 << 40) } else { 0 };
             (key, 1 + i as u64, kind, expires_at, value)

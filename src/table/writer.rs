@@ -23,6 +23,8 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
 use super::output::Output;
+use super::placement::Placement;
+use super::settings::{TableInfo, TableSettings};
 use super::spool::{Spool, WRITE_LEN};
 use crate::error::Result;
 use crate::format::checksum::{checksum, hash_key};
@@ -44,57 +46,6 @@ use crate::storage::Storage;
 const MAX_INLINE_LEN: usize = 2048;
 /// What a block of one row takes beside key and value, at the most.
 const ROW_OVERHEAD: usize = 128;
-/// Slots are used if they waste at most one part in this many: 3 %.
-const MAX_WASTE: u64 = 33;
-
-/// How the tables of a database are written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TableSettings {
-    /// The block size in bytes: a power of two from 1 KiB to 64 KiB.
-    pub block_size: usize,
-    /// How large filters are.
-    pub filter: FilterSize,
-    /// The database.
-    pub database_id: u64,
-    /// Seeds the hash of user keys.
-    pub hash_seed: u64,
-    /// The merge operator's name; empty for none.
-    pub operator: String,
-}
-
-/// What a finished table is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableInfo {
-    /// The number in its name.
-    pub file_number: u64,
-    /// The identity in its header.
-    pub file_id: u64,
-    /// Its length in bytes.
-    pub file_len: u64,
-    /// XXH3 of the whole file, seeded with `file_id`.
-    pub checksum: u64,
-    /// Rows: every version of every key.
-    pub row_count: u64,
-    /// The smallest seqno.
-    pub min_seqno: u64,
-    /// The largest seqno.
-    pub max_seqno: u64,
-    /// The smallest user key.
-    pub smallest: Vec<u8>,
-    /// The largest user key.
-    pub largest: Vec<u8>,
-}
-
-/// Where blocks stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placement {
-    /// Not known before enough blocks are there.
-    Undecided,
-    /// At multiples of the block size.
-    Uniform,
-    /// One behind the other.
-    Packed,
-}
 
 /// Writes one table.
 #[derive(Debug)]
@@ -290,30 +241,11 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Slots, if every block fits one and they waste little. The last block wastes nothing: the
-    /// region ends behind it.
-    fn decide(&self) -> Placement {
-        let slot = self.settings.block_size as u64;
-        let mut start = 0;
-        let (mut used, mut slots) = (0, 0);
-        for end in &self.pending_ends {
-            let len = (*end - start) as u64;
-            if len > slot {
-                return Placement::Packed;
-            }
-            if *end < self.pending.len() {
-                used += len;
-                slots += slot;
-            }
-            start = *end;
-        }
-        if (slots - used) * MAX_WASTE > slots { Placement::Packed } else { Placement::Uniform }
-    }
-
     /// Gives the pending blocks their places, seals them and hands them on.
     fn place_blocks(&mut self) -> Result<()> {
         if self.placement == Placement::Undecided {
-            self.placement = self.decide();
+            let slot = self.settings.block_size;
+            self.placement = Placement::of(slot, &self.pending_ends);
         }
         let data_offset = REGION_ALIGN.max(self.settings.block_size as u64);
         let mut pending = mem::take(&mut self.pending);
@@ -353,8 +285,12 @@ impl TableWriter {
                 return Err(error);
             }
         }
-        storage
-            .rename(FileName::Tmp(self.info.file_number), FileName::Table(self.info.file_number))?;
+        let number = self.info.file_number;
+        if let Err(error) = storage.rename(FileName::Tmp(number), FileName::Table(number)) {
+            // It may have its name already: what no version names is removed at the next open.
+            self.output.remove(storage);
+            return Err(error);
+        }
         Ok(self.info)
     }
 

@@ -1,0 +1,43 @@
+//! What a table is asked to be, and what it became.
+//!
+//! Spec: none. I/O: none. Unsafe: none.
+
+use crate::options::FilterSize;
+
+/// How the tables of a database are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableSettings {
+    /// The block size in bytes: a power of two from 1 KiB to 64 KiB.
+    pub block_size: usize,
+    /// How large filters are.
+    pub filter: FilterSize,
+    /// The database.
+    pub database_id: u64,
+    /// Seeds the hash of user keys.
+    pub hash_seed: u64,
+    /// The merge operator's name; empty for none.
+    pub operator: String,
+}
+
+/// What a finished table is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableInfo {
+    /// The number in its name.
+    pub file_number: u64,
+    /// The identity in its header.
+    pub file_id: u64,
+    /// Its length in bytes.
+    pub file_len: u64,
+    /// XXH3 of the whole file, seeded with `file_id`.
+    pub checksum: u64,
+    /// Rows: every version of every key.
+    pub row_count: u64,
+    /// The smallest seqno.
+    pub min_seqno: u64,
+    /// The largest seqno.
+    pub max_seqno: u64,
+    /// The smallest user key.
+    pub smallest: Vec<u8>,
+    /// The largest user key.
+    pub largest: Vec<u8>,
+}
