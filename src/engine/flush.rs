@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::version::TableHandle;
+use super::view::View;
 use super::{Engine, Frozen, Publisher, lock};
 use crate::cursor::Cursor;
 use crate::error::Result;
@@ -70,7 +71,7 @@ impl Engine {
 
     fn flush_memtable(&self, publisher: &mut Publisher, frozen: &Frozen) -> Result<()> {
         let infos = self.write_tables(&frozen.memtable)?;
-        let published = self.storage.sync_dir().and_then(|()| {
+        let outcome = self.storage.sync_dir().and_then(|()| {
             let records = infos.iter().cloned().map(record_of);
             let data = ManifestData {
                 manifest_number: self.take_file_number(),
@@ -82,7 +83,7 @@ impl Engine {
             };
             self.publish(publisher, data)
         });
-        if let Err(error) = published {
+        if let Err(error) = outcome {
             if self.poison.get().is_none() {
                 self.remove_tables(&infos);
             }
@@ -116,7 +117,7 @@ impl Engine {
         let old = self.view.load();
         let handles = infos.into_iter().map(|info| self.handle_of(record_of(info)));
         let version = Arc::new(old.version.with(handles));
-        let view = self.view_of(&tree, Arc::clone(&old.active), version);
+        let view = View::of(&tree, Arc::clone(&old.active), version);
         self.install(&tree, view);
     }
 

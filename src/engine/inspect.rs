@@ -115,6 +115,26 @@ impl VerifyReport {
     pub fn byte_count(&self) -> u64 {
         self.byte_count
     }
+
+    /// Keeps what the check of a file found.
+    fn note(&mut self, path: &Path, checked: Result<u64>) {
+        self.file_count += 1;
+        let problem = match checked {
+            Ok(len) => {
+                self.byte_count += len;
+                return;
+            }
+            Err(Error::Corrupt { path, offset, source }) => {
+                Problem { path, offset, rule: source.to_string() }
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error);
+                let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
+                Problem { path: path.to_owned(), offset: 0, rule: format!("{error}{cause}") }
+            }
+        };
+        self.problems.push(problem);
+    }
 }
 
 /// One thing that is wrong.
@@ -153,15 +173,11 @@ impl Engine {
         }
         for handle in view.version.tables() {
             let record = &handle.record;
-            let same = stats.levels.last_mut().filter(|level| level.level == record.level);
-            let level = match same {
-                Some(level) => level,
-                None => {
-                    stats.levels.push(LevelStats { level: record.level, ..LevelStats::default() });
-                    let Some(level) = stats.levels.last_mut() else { continue };
-                    level
-                }
-            };
+            let same = stats.levels.last().filter(|level| level.level == record.level);
+            if same.is_none() {
+                stats.levels.push(LevelStats { level: record.level, ..LevelStats::default() });
+            }
+            let Some(level) = stats.levels.last_mut() else { continue };
             level.tables += 1;
             level.bytes += record.file_len;
             level.rows += record.row_count;
@@ -187,7 +203,7 @@ impl Engine {
         let mut report = VerifyReport::default();
         let number = publisher.manifest.manifest_number;
         let checked = manifest::load(&*self.storage, number).map(|_| 0);
-        self.note(&mut report, &self.storage.path(FileName::Manifest(number)), checked);
+        report.note(&self.storage.path(FileName::Manifest(number)), checked);
         let view = self.view.load_full();
         for handle in view.version.tables() {
             let name = FileName::Table(handle.record.file_number);
@@ -195,7 +211,7 @@ impl Engine {
                 .storage
                 .open_region(name, self.options.read_mode)
                 .and_then(|region| verify_table(region, handle, self.options.checksums));
-            self.note(&mut report, &self.storage.path(name), checked);
+            report.note(&self.storage.path(name), checked);
         }
         let listing = self.storage.list()?.unwrap_or_default();
         for name in listing.files {
@@ -208,29 +224,10 @@ impl Engine {
                 Some(damage) => Err(damage),
                 None => Ok(summary.file_len),
             });
-            self.note(&mut report, &self.storage.path(name), checked);
+            report.note(&self.storage.path(name), checked);
         }
         drop((publisher, writer));
         Ok(report)
-    }
-
-    fn note(&self, report: &mut VerifyReport, path: &Path, checked: Result<u64>) {
-        report.file_count += 1;
-        let problem = match checked {
-            Ok(len) => {
-                report.byte_count += len;
-                return;
-            }
-            Err(Error::Corrupt { path, offset, source }) => {
-                Problem { path, offset, rule: source.to_string() }
-            }
-            Err(error) => {
-                let source = std::error::Error::source(&error);
-                let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
-                Problem { path: path.to_owned(), offset: 0, rule: format!("{error}{cause}") }
-            }
-        };
-        report.problems.push(problem);
     }
 }
 

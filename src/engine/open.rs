@@ -105,7 +105,7 @@ impl Engine {
             let tables = publisher.manifest.tables.iter().cloned();
             let version = Version::new(tables.map(|record| self.handle_of(record)).collect());
             let active = Arc::clone(&writer.memtable);
-            self.install(&tree, self.view_of(&tree, active, Arc::new(version)));
+            self.install(&tree, View::of(&tree, active, Arc::new(version)));
         }
         let is_needed = |name: &FileName| match name {
             FileName::Lock => true,

@@ -219,8 +219,7 @@ enum Outcome {
 }
 
 fn apply(batch: Recovered, replay: &mut Replay, summary: &LogSummary) -> Result<()> {
-    let mut seqno = batch.first_seqno;
-    for op in Ops::new(&batch.payload, batch.op_count) {
+    for (seqno, op) in (batch.first_seqno..).zip(Ops::new(&batch.payload, batch.op_count)) {
         let op = op.map_err(|error| Error::corrupt(&summary.path, 0, error))?;
         replay.memtable.insert(&Row {
             key: op.key,
@@ -231,7 +230,6 @@ fn apply(batch: Recovered, replay: &mut Replay, summary: &LogSummary) -> Result<
         })?;
         replay.last_seqno = seqno;
         replay.stats.row_count += 1;
-        seqno += 1;
     }
     replay.stats.batch_count += 1;
     replay.batches.push(batch);

@@ -16,6 +16,7 @@
 
 use std::sync::Arc;
 
+use super::Tree;
 use super::run::{Run, RunCursor};
 use super::version::Version;
 use crate::cursor::{Location, MergingCursor, VisibleCursor};
@@ -30,6 +31,14 @@ pub(crate) struct View {
     /// Memtables that wait to be flushed, newest first.
     pub(crate) frozen: Vec<Arc<Memtable>>,
     pub(crate) version: Arc<Version>,
+}
+
+impl View {
+    /// The view of these parts, with the frozen memtables of `tree`.
+    pub(super) fn of(tree: &Tree, active: Arc<Memtable>, version: Arc<Version>) -> Self {
+        let frozen = tree.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.memtable)).collect();
+        Self { active, frozen, version }
+    }
 }
 
 /// A view, up to a seqno, at a time.

@@ -12,12 +12,12 @@
 //!
 //! Spec: `format-spec/07-wal.md`. I/O: through `wal`. Unsafe: none.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
 
 use super::commit::Part;
 use super::view::View;
-use super::{Engine, Frozen, Tree, Writer, lock};
+use super::{Engine, Frozen, Writer, lock};
 use crate::batch::WriteBatch;
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
@@ -205,21 +205,10 @@ impl Engine {
         let mut tree = lock(&self.tree);
         tree.frozen.push_back(Frozen { memtable: frozen, log_number });
         let version = Arc::clone(&self.view.load().version);
-        self.install(&tree, self.view_of(&tree, Arc::clone(&writer.memtable), version));
+        self.install(&tree, View::of(&tree, Arc::clone(&writer.memtable), version));
         drop(tree);
         self.changed.notify_all();
         Ok(())
-    }
-
-    /// The view of these parts.
-    pub(super) fn view_of(
-        &self,
-        tree: &MutexGuard<'_, Tree>,
-        active: Arc<Memtable>,
-        version: Arc<super::version::Version>,
-    ) -> View {
-        let frozen = tree.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.memtable)).collect();
-        View { active, frozen, version }
     }
 }
 
