@@ -60,32 +60,33 @@ fn reads_and_writes_take_anything_that_is_bytes() -> tinydb::Result<()> {
     Ok(())
 }
 
+#[track_caller]
+fn check_range(db: &Db, range: impl KeyRange + Clone, want: &str) {
+    assert_eq!(keys(db.range(range.clone())), want);
+    let backward = want.split(' ').rev().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(db.range(range).rev()), backward);
+}
+
 #[test]
 fn every_range_form_is_a_key_range() -> tinydb::Result<()> {
     let (_dir, db) = temporary(Options::new().durability(Durability::Buffered));
     for key in ["a", "b", "c", "d"] {
         db.put(key, "")?;
     }
-    #[track_caller]
-    fn check(db: &Db, range: impl KeyRange + Clone, want: &str) {
-        assert_eq!(keys(db.range(range.clone())), want);
-        let backward = want.split(' ').rev().collect::<Vec<_>>().join(" ");
-        assert_eq!(keys(db.range(range).rev()), backward);
-    }
     let (low, high) = (b"b".to_vec(), b"d".to_vec());
-    check(&db, .., "a b c d");
-    check(&db, "b".."d", "b c");
-    check(&db, "b"..="d", "b c d");
-    check(&db, "c".., "c d");
-    check(&db, .."c", "a b");
-    check(&db, ..="c", "a b c");
-    check(&db, &low..&high, "b c");
-    check(&db, low.as_slice()..=high.as_slice(), "b c d");
-    check(&db, (Excluded("a"), Included("c")), "b c");
-    check(&db, (Unbounded, Excluded(high)), "a b c");
-    check(&db, &("b".."c"), "b");
-    check(&db, b"b"..b"c", "b");
-    check(&db, String::from("aa")..String::from("bb"), "b");
+    check_range(&db, .., "a b c d");
+    check_range(&db, "b".."d", "b c");
+    check_range(&db, "b"..="d", "b c d");
+    check_range(&db, "c".., "c d");
+    check_range(&db, .."c", "a b");
+    check_range(&db, ..="c", "a b c");
+    check_range(&db, &low..&high, "b c");
+    check_range(&db, low.as_slice()..=high.as_slice(), "b c d");
+    check_range(&db, (Excluded("a"), Included("c")), "b c");
+    check_range(&db, (Unbounded, Excluded(high)), "a b c");
+    check_range(&db, &("b".."c"), "b");
+    check_range(&db, b"b"..b"c", "b");
+    check_range(&db, String::from("aa")..String::from("bb"), "b");
     Ok(())
 }
 
@@ -176,10 +177,15 @@ fn a_value_compares_and_converts_as_bytes() -> tinydb::Result<()> {
             }
             let value = db.get("k")?.unwrap();
             is_bytes(&value);
-            assert!(value == bytes && bytes == value && value == bytes[..] && bytes[..] == value);
-            assert!(value == bytes.as_slice() && value == Bytes::from(bytes.clone()));
-            assert!(value == str::from_utf8(&bytes).unwrap());
-            assert_eq!(HashSet::from([value.clone()]).contains(bytes.as_slice()), true);
+            assert_eq!(value, bytes);
+            assert_eq!(bytes, value);
+            assert_eq!(value, bytes[..]);
+            assert_eq!(bytes[..], value);
+            assert_eq!(value, bytes.as_slice());
+            assert_eq!(value, str::from_utf8(&bytes).unwrap());
+            let shared = Bytes::from(bytes.clone());
+            assert_eq!(value, shared);
+            assert!(HashSet::from([value.clone()]).contains(bytes.as_slice()));
             assert_eq!(format!("{value:?}"), format!("b\"{}\"", "v".repeat(len)));
             assert_eq!(Vec::from(value.clone()), bytes);
             assert_eq!(Bytes::from(value.clone()), bytes);

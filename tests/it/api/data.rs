@@ -163,6 +163,13 @@ fn empty_and_inverted_ranges_are_empty() {
     }
 }
 
+#[track_caller]
+fn check_prefix(db: &Db, prefix: &[u8], want: &[&[u8]]) {
+    let got = pairs(db.prefix(prefix));
+    assert!(got.iter().map(|(key, _)| key.as_slice()).eq(want.iter().copied()), "{got:?}");
+    assert_eq!(db.prefix(prefix).rev().count(), want.len());
+}
+
 #[test]
 fn a_prefix_of_0xff_ends_where_keys_end() {
     let (_dir, db) = temporary(buffered());
@@ -170,16 +177,10 @@ fn a_prefix_of_0xff_ends_where_keys_end() {
     for key in all {
         db.put(key, key).unwrap();
     }
-    #[track_caller]
-    fn check(db: &Db, prefix: &[u8], want: &[&[u8]]) {
-        let got = pairs(db.prefix(prefix));
-        assert!(got.iter().map(|(key, _)| key.as_slice()).eq(want.iter().copied()), "{got:?}");
-        assert_eq!(db.prefix(prefix).rev().count(), want.len());
-    }
-    check(&db, b"\xff", &all[2..]);
-    check(&db, b"\xff\xff", &all[4..]);
-    check(&db, b"\xfe", &all[1..2]);
-    check(&db, b"", &all);
+    check_prefix(&db, b"\xff", &all[2..]);
+    check_prefix(&db, b"\xff\xff", &all[4..]);
+    check_prefix(&db, b"\xfe", &all[1..2]);
+    check_prefix(&db, b"", &all);
 }
 
 #[test]

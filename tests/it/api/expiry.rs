@@ -28,8 +28,8 @@ fn options(clock: &Arc<ManualClock>) -> Options {
     Options::new().durability(Durability::Buffered).clock(Arc::clone(clock))
 }
 
-fn secs(secs: u64) -> Option<SystemTime> {
-    Some(UNIX_EPOCH + Duration::from_secs(secs))
+fn at(secs: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(secs)
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn expiry_is_rounded_up_to_whole_seconds() {
         clock.set(now);
         db.put_with_ttl("k", "", ttl).unwrap();
         let entry = db.get_entry("k").unwrap().unwrap();
-        assert_eq!(entry.expires_at(), secs(want), "{now} ms + {ttl:?}");
+        assert_eq!(entry.expires_at(), Some(at(want)), "{now} ms + {ttl:?}");
         clock.set(want * 1_000 - 1);
         assert!(db.contains_key("k").unwrap(), "until the last millisecond");
         clock.set(want * 1_000);
@@ -93,7 +93,7 @@ fn an_expired_row_is_absent_everywhere_and_a_snapshot_fixes_its_now() {
         clock.set(15_000);
         check_absent(&db);
         assert_eq!(snapshot.get("k").unwrap().unwrap(), "new");
-        assert_eq!(snapshot.get_entry("k").unwrap().unwrap().expires_at(), secs(15));
+        assert_eq!(snapshot.get_entry("k").unwrap().unwrap().expires_at(), Some(at(15)));
         assert_eq!(snapshot.iter().count(), 3);
         assert_eq!(keys(iter), "a k z");
         assert!(cursor.seek("k").unwrap() && cursor.value() == b"new");
@@ -125,11 +125,11 @@ fn the_ttl_of_a_batch_counts_from_its_write() {
     for now in [500, 700] {
         clock.set(now * 1_000);
         db.write(&batch).unwrap();
-        assert_eq!(db.get_entry("k").unwrap().unwrap().expires_at(), secs(now + 10));
+        assert_eq!(db.get_entry("k").unwrap().unwrap().expires_at(), Some(at(now + 10)));
     }
     db.close().unwrap();
     let db = options(&clock).open(dir.path()).unwrap();
-    assert_eq!(db.get_entry("k").unwrap().unwrap().expires_at(), secs(710), "also replayed");
+    assert_eq!(db.get_entry("k").unwrap().unwrap().expires_at(), Some(at(710)), "also replayed");
 }
 
 #[test]

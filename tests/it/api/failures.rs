@@ -11,7 +11,7 @@ use super::gate::{Gate, GatedDisk};
 use super::{check_closed, check_error, describe, keys, simulated};
 
 /// A value that fills the smallest memtable.
-const FULL: [u8; 70_000] = [b'v'; 70_000];
+static FULL: [u8; 70_000] = [b'v'; 70_000];
 
 fn buffered() -> Options {
     Options::new().durability(Durability::Buffered).memtable_size(64 << 10)
@@ -102,7 +102,7 @@ fn what_was_acknowledged_survives_a_full_disk() {
         let options = || buffered().durability(durability).background_threads(0);
         let db = simulated(&disk, options());
         disk.limit_space(Some(500_000));
-        let put = |number: u32| db.put(number.to_be_bytes(), [7; 10_000]);
+        let put = |number: u32| db.put(number.to_le_bytes(), [7; 10_000]);
         let first = u32::try_from(db.iter().count()).unwrap();
         let count = (first..1_000).find(|number| put(*number).is_err()).expect("a full disk");
         check_error(put(count + 1), if db.sync().is_err() { "Poisoned" } else { "Io" });
@@ -118,7 +118,7 @@ fn what_was_acknowledged_survives_a_full_disk() {
         drop(db);
         disk.limit_space(None);
         let db = simulated(&disk, options());
-        for entry in db.iter() {
+        for entry in &db {
             db.delete(entry.unwrap().key()).unwrap();
         }
         drop(db);
@@ -253,7 +253,7 @@ fn damage_is_told_at_every_touch_and_never_skipped() {
     let disk = SimDisk::new(1);
     let db = simulated(&disk, buffered().block_size(1 << 10));
     for number in 0..1_000_u32 {
-        db.put(number.to_be_bytes(), [b'v'; 100]).unwrap();
+        db.put(number.to_le_bytes(), [b'v'; 100]).unwrap();
     }
     db.flush().unwrap();
     db.close().unwrap();

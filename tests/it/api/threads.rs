@@ -19,7 +19,7 @@ fn write(db: &Db, writer: u8, batch_count: u32) {
     for number in 1..=batch_count {
         let mut batch = WriteBatch::new();
         for name in KEYS {
-            let mut value = number.to_be_bytes().to_vec();
+            let mut value = number.to_le_bytes().to_vec();
             value.resize(300, writer);
             batch.put(key(writer, name), value);
         }
@@ -30,7 +30,7 @@ fn write(db: &Db, writer: u8, batch_count: u32) {
 }
 
 fn number_of(value: &[u8]) -> u32 {
-    u32::from_be_bytes(value[..4].try_into().unwrap())
+    u32::from_le_bytes(value[..4].try_into().unwrap())
 }
 
 /// Looks again and again: each writer's keys agree, and never go back.
