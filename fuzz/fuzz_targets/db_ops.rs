@@ -1,5 +1,5 @@
 //! Any operations, flushes, crashes and reopenings on a simulated disk: the database reads as a
-//! `BTreeMap` does, and so do the snapshots that were taken on the way.
+//! `BTreeMap` does, and so do the snapshots that were taken since the last crash.
 
 #![no_main]
 
@@ -22,6 +22,7 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
             5 => db.flush().expect("a flush"),
             6 => snapshots.push((db.snapshot(), model.clone())),
             _ => {
+                snapshots.drain(..).for_each(|(snapshot, model)| check(&snapshot, &model));
                 disk.crash(CrashMode::ALL[usize::from(byte) % CrashMode::ALL.len()]);
                 disk = disk.reboot();
                 db = open(&disk);
@@ -35,5 +36,5 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
         }
     }
     snapshots.push((db.snapshot(), model));
-    snapshots.iter().for_each(|(snapshot, model)| check(snapshot, model));
+    snapshots.into_iter().for_each(|(snapshot, model)| check(&snapshot, &model));
 });
