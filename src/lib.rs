@@ -44,3 +44,7 @@ pub use options::{ChecksumPolicy, Durability, LogRecovery, Options, ReadMode};
 pub use range::KeyRange;
 pub use snapshot::Snapshot;
 pub use value::Value;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
