@@ -124,11 +124,6 @@ impl WriteBatch {
         self.op_count
     }
 
-    /// Length of the payload.
-    pub(crate) const fn payload_len(&self) -> usize {
-        self.ops.len()
-    }
-
     /// The payload of this batch's log record when it is written `now`; borrowed unless there is
     /// a time to live to add to it.
     ///
@@ -235,7 +230,7 @@ mod tests {
     #[track_caller]
     fn check(batch: &WriteBatch, now: SystemTime, want: &[(Kind, u64, &[u8], &[u8])]) {
         let payload = batch.payload(now).unwrap();
-        assert_eq!(payload.len(), batch.payload_len());
+        assert_eq!(payload.len(), batch.ops.len());
         let want: Vec<_> = want
             .iter()
             .map(|(kind, expires_at, key, value)| {

@@ -109,6 +109,7 @@ impl LogWriter {
     }
 
     /// Where the next record will stand; zeros that were written ahead don't count.
+    #[cfg(test)]
     pub(crate) const fn len(&self) -> u64 {
         self.len
     }
