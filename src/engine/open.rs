@@ -72,54 +72,61 @@ impl Engine {
         let mut writer = lock(&self.writer);
         let mut publisher = lock(&self.publisher);
         let mut kept_logs = Vec::new();
-        if !replay.logs.is_empty() {
-            let memtable = Arc::new(std::mem::take(&mut replay.memtable));
-            let mut data = publisher.manifest.clone();
-            if memtable.memory_len() > self.options.memtable_size / FLUSH_FRACTION {
-                let infos = self.write_tables(&memtable)?;
-                self.storage.sync_dir()?;
-                data.tables.extend(infos.into_iter().map(flush::record_of));
-                data.last_seqno = replay.last_seqno;
-                data.oldest_log = self.take_file_number();
-            } else if memtable.is_empty() {
-                data.oldest_log = self.take_file_number();
-            } else {
-                let mut log =
-                    self.create_log(0, publisher.manifest.last_seqno.saturating_add(1))?;
-                let records = replay.batches.iter().map(|batch| RecordParts {
-                    payload: &batch.payload,
-                    first_seqno: batch.first_seqno,
-                    op_count: batch.op_count,
-                });
-                log.append(&records.collect::<Vec<_>>(), false)?;
-                log.sync(&*self.storage)?;
-                data.oldest_log = log.number();
-                kept_logs.push(log.number());
-                writer.log = Some(log);
-                writer.memtable = memtable;
-            }
-            data.manifest_number = self.take_file_number();
-            data.next_file_number = self.next_file_number.load(Ordering::Relaxed);
-            self.publish(&mut publisher, data)?;
-            let tree = lock(&self.tree);
-            let tables = publisher.manifest.tables.iter().cloned();
-            let version = Version::new(tables.map(|record| self.handle_of(record)).collect());
-            let active = Arc::clone(&writer.memtable);
-            self.install(&tree, View::of(&tree, active, Arc::new(version)));
+        if replay.logs.is_empty() && is_settled(listing, &publisher) {
+            return Ok(());
         }
-        let is_needed = |name: &FileName| match name {
-            FileName::Lock => true,
-            FileName::Manifest(number) => *number == publisher.manifest.manifest_number,
-            FileName::Table(number) => {
-                publisher.manifest.tables.iter().any(|table| table.file_number == *number)
-            }
-            FileName::Log(_) | FileName::Tmp(_) => false,
-        };
-        if !listing.files.iter().all(is_needed) {
-            self.clean_up_after_recovery(&publisher, &kept_logs);
+        let memtable = Arc::new(std::mem::take(&mut replay.memtable));
+        let mut data = publisher.manifest.clone();
+        if memtable.memory_len() > self.options.memtable_size / FLUSH_FRACTION {
+            let infos = self.write_tables(&memtable)?;
+            self.storage.sync_dir()?;
+            data.tables.extend(infos.into_iter().map(flush::record_of));
+            data.last_seqno = replay.last_seqno;
+            data.oldest_log = self.take_file_number();
+        } else if memtable.is_empty() {
+            data.oldest_log = self.take_file_number();
+        } else {
+            let mut log = self.create_log(0, publisher.manifest.last_seqno.saturating_add(1))?;
+            let records = replay.batches.iter().map(|batch| RecordParts {
+                payload: &batch.payload,
+                first_seqno: batch.first_seqno,
+                op_count: batch.op_count,
+            });
+            log.append(&records.collect::<Vec<_>>(), false)?;
+            log.sync(&*self.storage)?;
+            data.oldest_log = log.number();
+            kept_logs.push(log.number());
+            writer.log = Some(log);
+            writer.memtable = memtable;
         }
+        data.manifest_number = self.take_file_number();
+        data.next_file_number = self.next_file_number.load(Ordering::Relaxed);
+        self.publish(&mut publisher, data)?;
+        let tree = lock(&self.tree);
+        let tables = publisher.manifest.tables.iter().cloned();
+        let version = Version::new(tables.map(|record| self.handle_of(record)).collect());
+        let active = Arc::clone(&writer.memtable);
+        self.install(&tree, View::of(&tree, active, Arc::new(version)));
+        self.clean_up_after_recovery(&publisher, &kept_logs);
         Ok(())
     }
+}
+
+/// Whether the directory is as a finished publication leaves it: then the newest manifest is known
+/// to be durable, because what it makes obsolete is removed only after that.
+fn is_settled(listing: &Listing, publisher: &Publisher) -> bool {
+    let manifest = &publisher.manifest;
+    let is_needed = |name: &FileName| match name {
+        FileName::Lock => true,
+        FileName::Manifest(number) => {
+            *number == manifest.manifest_number || Some(*number) == publisher.previous_manifest
+        }
+        FileName::Table(number) => manifest.tables.iter().any(|t| t.file_number == *number),
+        FileName::Log(_) | FileName::Tmp(_) => false,
+    };
+    // The first manifest makes nothing obsolete.
+    let was_made_now = !listing.files.contains(&FileName::Manifest(manifest.manifest_number));
+    listing.files.iter().all(is_needed) && (publisher.previous_manifest.is_some() || was_made_now)
 }
 
 /// What stands where a database is to be opened.
