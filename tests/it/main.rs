@@ -7,4 +7,8 @@
 )]
 
 mod api;
+mod crash;
+mod model;
+mod support;
 mod tidy;
+mod workload;

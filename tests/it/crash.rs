@@ -1,0 +1,273 @@
+//! Power loss at every call of a small workload, and inside the recovery from it; and every call
+//! failing in every way.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use tinydb::internals::{CrashMode, Fault, SimDisk};
+use tinydb::{Durability, Error, Options};
+
+use crate::support::{Draw, first_seed, runs};
+use crate::workload::Step::{Flush, Reopen, Sync, Write};
+use crate::workload::{History, Script, Step, open};
+
+const BUFFERED: Step = Write(Durability::Buffered);
+const SYNCED: Step = Write(Durability::Sync);
+
+/// Workloads: few batches, both durabilities, logs that are re-logged and logs that are flushed.
+fn scripts() -> Vec<Script> {
+    let small = [BUFFERED, SYNCED, BUFFERED, Sync, BUFFERED, Reopen, SYNCED, BUFFERED, BUFFERED];
+    let flushed = [
+        BUFFERED, BUFFERED, Flush, SYNCED, Flush, BUFFERED, Reopen, BUFFERED, Flush, BUFFERED, Sync,
+    ];
+    let large: Vec<_> = (0..16)
+        .map(|index| match index % 5 {
+            4 => SYNCED,
+            _ => BUFFERED,
+        })
+        .chain([Reopen, BUFFERED, BUFFERED])
+        .collect();
+    vec![Script::new(&small, 30), Script::new(&flushed, 200), Script::new(&large, 7_000)]
+}
+
+fn options() -> Options {
+    Options::new()
+        .background_threads(0)
+        .memtable_size(64 << 10)
+        .table_size(256 << 10)
+        .block_size(4 << 10)
+}
+
+/// Says what was tried, if it panics.
+fn named<T>(what: impl FnOnce() -> String, try_it: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(try_it)).unwrap_or_else(|panic| {
+        eprintln!("it was: {}", what());
+        resume_unwind(panic)
+    })
+}
+
+/// How many calls the workload makes if nothing goes wrong.
+fn calls_of(script: &Script, seed: u64) -> u64 {
+    let disk = SimDisk::new(seed);
+    let mut history = History::default();
+    script.run(&disk, &options(), &mut history).unwrap();
+    let calls = disk.calls();
+    assert_eq!(history.durable, script.batch_count());
+    script.check_found_for_good(&disk.reboot(), &options(), history.durable, history.durable);
+    calls
+}
+
+/// The oldest batch that may be the last one after these crashes.
+fn survivor(history: History, modes: &[CrashMode]) -> usize {
+    let only_killed = modes.iter().all(|mode| *mode == CrashMode::Kill);
+    if only_killed { history.acked } else { history.durable }
+}
+
+/// Runs the workload until the power goes.
+fn crashed(script: &Script, call: u64, mode: CrashMode, seed: u64) -> (SimDisk, History) {
+    let disk = SimDisk::new(seed);
+    disk.crash_at(call, mode);
+    let mut history = History::default();
+    // A failed removal is no error, so a crash in the last one isn't either.
+    let _ = script.run(&disk, &options(), &mut history);
+    assert!(disk.is_down());
+    (disk, history)
+}
+
+#[test]
+fn a_crash_at_any_call_leaves_a_prefix_that_holds_what_was_durable() {
+    let mut points = 0;
+    for seed in first_seed()..first_seed() + runs(1) {
+        for (index, script) in scripts().iter().enumerate() {
+            for call in 0..calls_of(script, seed) {
+                for mode in CrashMode::ALL {
+                    let what = || format!("seed {seed} script {index} call {call} {mode:?}");
+                    named(what, || {
+                        let (disk, history) = crashed(script, call, mode, seed);
+                        let (disk, upto) = (disk.reboot(), history.attempted);
+                        let from = survivor(history, &[mode]);
+                        script.check_found_for_good(&disk, &options(), from, upto);
+                    });
+                    points += 1;
+                }
+            }
+        }
+    }
+    println!("{points} crashes");
+}
+
+#[test]
+fn a_crash_inside_recovery_changes_nothing() {
+    let mut crashes = 0;
+    for seed in first_seed()..first_seed() + runs(1) {
+        let mut draw = Draw::new(seed);
+        for (index, script) in scripts().iter().enumerate() {
+            for call in 0..calls_of(script, seed) {
+                let mode = *draw.pick(&CrashMode::ALL);
+                let (disk, history) = crashed(script, call, mode, seed);
+                // What it is without a second crash, and how many calls that takes.
+                let calls = {
+                    let disk = disk.fork(seed).reboot();
+                    drop(open(&disk, &options()).unwrap());
+                    disk.calls()
+                };
+                for second in (0..calls).step_by(if runs(1) > 1 { 1 } else { 3 }) {
+                    let fork = disk.fork(draw.next());
+                    let mut modes = vec![mode];
+                    let what = &mut Vec::new();
+                    let what_of = |what: &Vec<_>| {
+                        format!("seed {seed} script {index} call {call} {mode:?} then {what:?}")
+                    };
+                    let result = catch_unwind(AssertUnwindSafe(|| {
+                        let mut disk = fork;
+                        let mut at = second;
+                        while modes.len() < 4 {
+                            let mode = *draw.pick(&CrashMode::ALL);
+                            modes.push(mode);
+                            what.push((at, mode));
+                            disk = disk.reboot();
+                            disk.crash_at(at, mode);
+                            let _ = open(&disk, &options());
+                            if !disk.is_down() {
+                                break;
+                            }
+                            crashes += 1;
+                            at = draw.next() % calls;
+                        }
+                        let (disk, upto) = (disk.reboot(), history.attempted);
+                        let from = survivor(history, &modes);
+                        script.check_found_for_good(&disk, &options(), from, upto);
+                    }));
+                    if let Err(panic) = result {
+                        eprintln!("it was: {}", what_of(what));
+                        resume_unwind(panic);
+                    }
+                }
+            }
+        }
+    }
+    println!("{crashes} crashes inside recovery");
+}
+
+/// What ends a run after its faults.
+#[derive(Clone, Copy, Debug)]
+enum After {
+    Kill,
+    PowerLoss,
+}
+
+#[test]
+fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
+    let (mut tried, mut told) = (0, 0);
+    for seed in first_seed()..first_seed() + runs(1) {
+        for (index, script) in scripts().iter().enumerate() {
+            for call in 0..calls_of(script, seed) {
+                for fault in Fault::ALL {
+                    let ways = [
+                        (false, After::Kill),
+                        (false, After::PowerLoss),
+                        (true, After::Kill),
+                        (true, After::PowerLoss),
+                    ];
+                    // A short run takes them in turn.
+                    let count = if runs(1) > 1 { ways.len() } else { 1 };
+                    for (lasting, after) in ways.into_iter().cycle().skip(tried % 4).take(count) {
+                        let what = || {
+                            format!(
+                                "seed {seed} script {index} call {call} {fault:?} \
+                                 lasting {lasting} {after:?}"
+                            )
+                        };
+                        told += named(what, || {
+                            check_fault(script, seed, call, (fault, lasting), after)
+                        });
+                        tried += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{tried} faults, {told} of them told by an error");
+}
+
+/// Fails a call, or all from it on, and gives how many errors were seen.
+fn check_fault(
+    script: &Script,
+    seed: u64,
+    call: u64,
+    (fault, lasting): (Fault, bool),
+    after: After,
+) -> usize {
+    let disk = SimDisk::new(seed);
+    if lasting {
+        disk.fail_from(call, fault);
+    } else {
+        disk.fail_at(call, fault);
+    }
+    let mut history = History::default();
+    let failures = script.insist(&disk, &options(), &mut history);
+    if fault == Fault::Short {
+        assert_eq!(failures, 0, "a short write is no failure");
+        assert_eq!(history.durable, script.batch_count());
+    }
+    if let After::PowerLoss = after {
+        disk.crash(CrashMode::LoseUnsynced);
+    }
+    let forgets = matches!(fault, Fault::Dropped | Fault::Reverted);
+    let from = match after {
+        After::Kill if !forgets => history.acked,
+        _ => history.durable,
+    };
+    let disk = disk.reboot();
+    script.check_found_for_good(&disk, &options(), from, history.attempted);
+    failures
+}
+
+#[test]
+fn a_log_that_could_not_be_made_hides_no_later_one() {
+    for (fault, goes_on) in [(Fault::NoSpace, true), (Fault::IoDone, false)] {
+        let disk = SimDisk::new(1);
+        let db = open(&disk, &options()).unwrap();
+        disk.fail_at(disk.calls(), fault);
+        db.put("a", "1").unwrap_err();
+        // The file is there all the same: behind it, a log with records would not be read.
+        assert_eq!(db.put("b", "2").is_ok(), goes_on, "{fault:?}");
+        let db = open(&disk.reboot(), &options()).unwrap();
+        assert_eq!(db.get("a").unwrap(), None);
+        assert_eq!(db.get("b").unwrap().is_some(), goes_on, "{fault:?}");
+    }
+}
+
+#[test]
+fn what_was_read_after_a_kill_survives_a_power_loss() {
+    for call in 0.. {
+        let disk = SimDisk::new(1);
+        let db = open(&disk, &options().durability(Durability::Buffered)).unwrap();
+        db.put("a", "1").unwrap();
+        disk.crash_at(disk.calls() + call, CrashMode::Kill);
+        // The removal of what is obsolete may be where it ends, and that is no error.
+        let _ = db.flush();
+        if !disk.is_down() {
+            break;
+        }
+        let disk = disk.reboot();
+        let db = open(&disk, &options()).unwrap();
+        assert_eq!(db.get("a").unwrap().as_deref(), Some(&b"1"[..]), "killed at call {call}");
+        disk.crash(CrashMode::LoseUnsynced);
+        let db = open(&disk.reboot(), &options()).unwrap();
+        assert_eq!(db.get("a").unwrap().as_deref(), Some(&b"1"[..]), "power lost after {call}");
+    }
+}
+
+#[test]
+fn closing_after_a_failed_sync_is_an_error() {
+    let disk = SimDisk::new(1);
+    let db = open(&disk, &options().durability(Durability::Buffered)).unwrap();
+    db.put("a", "1").unwrap();
+    disk.fail_at(disk.calls(), Fault::Dropped);
+    assert!(matches!(db.sync(), Err(Error::Io { op: "sync", .. })));
+    assert!(matches!(db.put("b", "2"), Err(Error::Poisoned { .. })));
+    assert_eq!(db.get("a").unwrap().as_deref(), Some(&b"1"[..]));
+    let other = db.clone();
+    assert!(matches!(db.close(), Err(Error::Poisoned { .. })));
+    other.close().unwrap();
+}

@@ -1,0 +1,246 @@
+//! A small workload whose every state is known, and what must hold when it is found again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tinydb::internals::SimDisk;
+use tinydb::{Db, Durability, Options, Result, WriteBatch};
+
+use crate::support::{check_directory, dump};
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Every batch puts its own number here, so the newest batch can be read off.
+const MARK: &[u8] = b"mark";
+
+/// What the workload does in turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// Writes the next batch.
+    Write(Durability),
+    Sync,
+    Flush,
+    /// Closes and opens anew.
+    Reopen,
+}
+
+/// The batches, and the state after each of them; the first state is the empty one.
+pub(crate) struct Script {
+    pub(crate) steps: Vec<Step>,
+    batches: Vec<WriteBatch>,
+    states: Vec<Rows>,
+    /// The last seqno after each batch.
+    seqnos: Vec<u64>,
+}
+
+/// What a run was told: the numbers of batches, counted from 1.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct History {
+    /// The newest one that was begun.
+    pub(crate) attempted: usize,
+    /// The newest one whose write returned.
+    pub(crate) acked: usize,
+    /// The newest one that must survive a power loss.
+    pub(crate) durable: usize,
+}
+
+impl Script {
+    /// A script whose values are about so long.
+    pub(crate) fn new(steps: &[Step], value_len: usize) -> Self {
+        let mut script = Self {
+            steps: steps.to_vec(),
+            batches: Vec::new(),
+            states: vec![Rows::new()],
+            seqnos: vec![0],
+        };
+        let writes = steps.iter().filter(|step| matches!(step, Step::Write(_))).count();
+        for number in 1..=writes {
+            script.add_batch(number, value_len);
+        }
+        script
+    }
+
+    /// Puts some keys, overwrites one of the batch before, and deletes one of the batch before that.
+    fn add_batch(&mut self, number: usize, value_len: usize) {
+        let mut batch = WriteBatch::new();
+        let mut rows = self.states[number - 1].clone();
+        let value = |part: usize| format!("{number}.{part} ").repeat(value_len / 4 + 1);
+        let own = |number: usize, part: usize| format!("batch {number} part {part}");
+        for (part, key) in [own(number, 0), own(number, 1), own(number.saturating_sub(1), 1)]
+            .into_iter()
+            .enumerate()
+        {
+            batch.put(&key, value(part));
+            rows.insert(key.into_bytes(), value(part).into_bytes());
+        }
+        if number > 2 {
+            let key = own(number - 2, 0);
+            batch.delete(&key);
+            rows.remove(key.as_bytes());
+        }
+        batch.put(MARK, number.to_string());
+        rows.insert(MARK.to_vec(), number.to_string().into_bytes());
+        self.seqnos.push(self.seqnos[number - 1] + batch.len() as u64);
+        self.batches.push(batch);
+        self.states.push(rows);
+    }
+
+    pub(crate) fn batch_count(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Runs all steps; ends at the first error.
+    pub(crate) fn run(
+        &self,
+        disk: &SimDisk,
+        options: &Options,
+        history: &mut History,
+    ) -> Result<()> {
+        let mut db = open(disk, options)?;
+        for step in &self.steps {
+            match step {
+                Step::Write(durability) => {
+                    history.attempted += 1;
+                    db.write_with(&self.batches[history.attempted - 1], *durability)?;
+                    history.acked = history.attempted;
+                    if *durability == Durability::Sync {
+                        history.durable = history.acked;
+                    }
+                    continue;
+                }
+                Step::Sync => db.sync()?,
+                Step::Flush => db.flush()?,
+                Step::Reopen => {
+                    db.close()?;
+                    history.durable = history.acked;
+                    db = open(disk, options)?;
+                }
+            }
+            history.durable = history.acked;
+        }
+        db.close()?;
+        history.durable = history.acked;
+        Ok(())
+    }
+
+    /// Runs all steps, each again after an error, and says how many calls failed. A write that
+    /// failed for good ends the run, as nothing later may be acknowledged then.
+    pub(crate) fn insist(&self, disk: &SimDisk, options: &Options, history: &mut History) -> usize {
+        let mut failures = 0;
+        let mut again = |call: &mut dyn FnMut() -> Result<()>| {
+            let mut tries = std::iter::repeat_with(call).take(3);
+            tries.any(|tried| {
+                failures += usize::from(tried.is_err());
+                tried.is_ok()
+            })
+        };
+        let mut db = None;
+        let open_again = |db: &mut Option<Db>| open(disk, options).map(|opened| *db = Some(opened));
+        if !again(&mut || open_again(&mut db)) {
+            return failures;
+        }
+        for step in &self.steps {
+            let handle = db.clone().unwrap();
+            let durable = match step {
+                Step::Write(durability) => {
+                    let number = history.acked + 1;
+                    history.attempted = number;
+                    let batch = &self.batches[number - 1];
+                    if !again(&mut || handle.write_with(batch, *durability)) {
+                        break;
+                    }
+                    history.acked = number;
+                    *durability == Durability::Sync
+                }
+                Step::Sync => again(&mut || handle.sync()),
+                Step::Flush => again(&mut || handle.flush()),
+                Step::Reopen => {
+                    let closed = handle.close();
+                    db = None;
+                    if closed.is_err() {
+                        return failures + 1;
+                    }
+                    history.durable = history.acked;
+                    if !again(&mut || open_again(&mut db)) {
+                        break;
+                    }
+                    false
+                }
+            };
+            if durable {
+                history.durable = history.acked;
+            }
+        }
+        if let Some(db) = db {
+            if db.close().is_ok() {
+                history.durable = history.acked;
+            } else {
+                failures += 1;
+            }
+        }
+        failures
+    }
+
+    /// Opens what is found after a crash, and checks that it is the state after one of the batches
+    /// `from..=upto`. Gives that batch's number.
+    #[track_caller]
+    pub(crate) fn check_found(
+        &self,
+        disk: &SimDisk,
+        options: &Options,
+        from: usize,
+        upto: usize,
+    ) -> usize {
+        let db = open(disk, options).expect("what a crash leaves can be opened");
+        let found = self.check_state(&db);
+        assert!((from..=upto).contains(&found), "found {found}, wanted {from}..={upto}");
+        let report = db.verify().unwrap();
+        assert!(report.is_ok(), "{:?}", report.problems());
+        check_directory(&disk.file_names(), &db);
+        found
+    }
+
+    /// The number of the batch after which the database is as it is now.
+    #[track_caller]
+    pub(crate) fn check_state(&self, db: &Db) -> usize {
+        let mark = db.get(MARK).unwrap();
+        let text = |mark: &[u8]| String::from_utf8(mark.to_vec()).unwrap();
+        let number = mark.map_or(0, |mark| text(&mark).parse().unwrap());
+        assert!(dump(db).unwrap() == self.states[number], "not the state after batch {number}");
+        number
+    }
+
+    /// As [`check_found`](Self::check_found), then all that must be true of a second opening and
+    /// of writing on.
+    #[track_caller]
+    pub(crate) fn check_found_for_good(
+        &self,
+        disk: &SimDisk,
+        options: &Options,
+        from: usize,
+        upto: usize,
+    ) -> usize {
+        let found = self.check_found(disk, options, from, upto);
+        let disk = disk.reboot();
+        assert_eq!(self.check_found(&disk, options, 0, upto), found, "opened a second time");
+        disk.crash(tinydb::internals::CrashMode::LoseUnsynced);
+        let disk = disk.reboot();
+        assert_eq!(self.check_found(&disk, options, 0, upto), found, "after a power loss");
+        let db = open(&disk, options).unwrap();
+        let last_seqno = db.stats().last_seqno;
+        assert!(last_seqno >= self.seqnos[found], "seqno {last_seqno} after batch {found}");
+        db.put("new", "row").unwrap();
+        let entry = db.get_entry("new").unwrap().unwrap();
+        assert!(entry.seqno() > last_seqno);
+        db.close().unwrap();
+        let db = open(&disk, options).unwrap();
+        assert_eq!(db.get("new").unwrap().as_deref(), Some(&b"row"[..]));
+        db.delete("new").unwrap();
+        assert_eq!(self.check_state(&db), found, "after a write");
+        found
+    }
+}
+
+pub(crate) fn open(disk: &SimDisk, options: &Options) -> Result<Db> {
+    Db::open_on(Arc::new(disk.clone()), options.clone())
+}
