@@ -9,6 +9,7 @@
 mod api;
 mod crash;
 mod model;
+mod recovery;
 mod support;
 mod tidy;
 mod workload;
