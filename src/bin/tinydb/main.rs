@@ -1,5 +1,6 @@
 //! The `tinydb` command line: a user of the library like any other.
 //!
+//! One file a verb. Every verb reads `tinydb VERB DIR [KEY [VALUE]]`; only `dump` takes a file.
 //!
 //! ```text
 //!   main ── verb ── tinydb's public API
@@ -23,6 +24,7 @@
 )]
 
 mod delete;
+mod dump;
 mod get;
 mod import;
 mod progress;
@@ -61,6 +63,7 @@ enum Verb {
     Scan(scan::Args),
     Stats(stats::Args),
     Verify(verify::Args),
+    Dump(dump::Args),
 }
 
 /// What a verb that did not fail has to say.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Scan(args) => scan::run(&args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Dump(args) => dump::run(&args),
     };
     match outcome {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

@@ -1,0 +1,121 @@
+//! The dump of a log.
+//!
+//! Spec: `format-spec/07-wal.md`. I/O: none of its own. Unsafe: none.
+
+use std::io::{self, Write};
+
+use tinydb::internals::log::{
+    LOG_HEADER_LEN, LogEnd, LogHeader, LogInfo, LogReader, RECORD_HEADER_LEN, Record, RecordHeader,
+};
+use zerocopy::FromBytes;
+
+use super::fields::{Dump, fields, preamble};
+
+pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()> {
+    if let Ok((header, _)) = LogHeader::ref_from_prefix(bytes) {
+        write_header(dump, header)?;
+    }
+    let info = match LogInfo::parse(bytes) {
+        Ok(info) => info,
+        Err(error) => return dump.file_damage(error),
+    };
+    if let Some(operator) = info.merge_operator {
+        let (at, quoted) = (LOG_HEADER_LEN as u64, dump.quoted(operator.as_bytes()));
+        dump.field(at, operator.len(), "operator", &quoted, "the merge operator's name")?;
+    }
+    // The log is taken for what its own header says.
+    let mut records = match LogReader::open(bytes, info.database_id, info.log_number) {
+        Ok(records) => records,
+        Err(error) => return dump.file_damage(error),
+    };
+    for record in records.by_ref() {
+        write_record(dump, bytes, &record)?;
+    }
+    write_end(dump, bytes, records.end())
+}
+
+fn write_header<W: Write>(dump: &mut Dump<W>, header: &LogHeader) -> io::Result<()> {
+    dump.title(0, "log header")?;
+    preamble(dump, &header.preamble)?;
+    fields!(dump, 0, header, LogHeader [preamble] {
+        operator_len: "length of the merge operator's name";
+        log_number: "the number in this file's name";
+        database_id: "the database's identity";
+        hash_seed: "seeds the hash of keys";
+        manifest_number: "the newest manifest when the log was made";
+        previous_log: "the log before it that was still needed; 0: none";
+        first_seqno: "no record has a smaller seqno";
+        reserved: "zero";
+        operator_checksum: "of the name and its padding";
+        checksum: "of the 120 bytes before";
+    });
+    Ok(())
+}
+
+fn write_record<W: Write>(dump: &mut Dump<W>, bytes: &[u8], record: &Record<'_>) -> io::Result<()> {
+    write_record_header(dump, bytes, record.offset, "batch")?;
+    if !dump.with_rows {
+        return Ok(());
+    }
+    let mut ops = record.ops();
+    let mut seqno = record.first_seqno;
+    loop {
+        let start = ops.offset();
+        let Some(Ok(op)) = ops.next() else { return Ok(()) };
+        let at = record.offset + (RECORD_HEADER_LEN + start) as u64;
+        let expiry = match op.expires_at {
+            0 => String::new(),
+            secs => format!(", expires at {secs}"),
+        };
+        let value = format!("{} {}", dump.quoted(op.key), dump.quoted(op.value));
+        let name = format!("{:?}", op.kind);
+        let meaning = format!("seqno {seqno}, tree {}{expiry}", op.tree_id);
+        dump.field(at, ops.offset() - start, &name, &value, &meaning)?;
+        seqno += 1;
+    }
+}
+
+/// Writes the fields of the record header at `at`, if there are so many bytes.
+fn write_record_header<W: Write>(
+    dump: &mut Dump<W>,
+    bytes: &[u8],
+    at: u64,
+    title: &str,
+) -> io::Result<()> {
+    let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let Ok((header, _)) = RecordHeader::ref_from_prefix(rest) else { return Ok(()) };
+    dump.title(at, title)?;
+    fields!(dump, at, header, RecordHeader [] {
+        header_checksum: "of the other 40 bytes of this header";
+        payload_checksum: "of the payload";
+        payload_len: "length of the payload";
+        first_seqno: "seqno of the first operation";
+        synced_upto: "the log was durable up to here";
+        op_count: "operations in the payload";
+        kind: "1 batch, 2 seal";
+        reserved: "zero";
+    });
+    Ok(())
+}
+
+fn write_end<W: Write>(dump: &mut Dump<W>, bytes: &[u8], end: Option<LogEnd>) -> io::Result<()> {
+    match end {
+        Some(LogEnd::Clean { at }) => {
+            let zeros = (bytes.len() as u64).saturating_sub(at);
+            dump.title(at, &format!("the clean end: {zeros} zeros up to the file's end"))
+        }
+        Some(LogEnd::Sealed { at }) => {
+            write_record_header(dump, bytes, at, "seal: the end, and nothing is missing")
+        }
+        Some(LogEnd::Torn { at, error }) => {
+            write_record_header(dump, bytes, at, "torn tail, as a crash leaves it: the end")?;
+            dump.line(&format!("{:>12}  {error}", error.at()))
+        }
+        Some(LogEnd::Damaged { at, error, proven_upto }) => {
+            let title = format!("damaged, though it was durable up to {proven_upto}");
+            write_record_header(dump, bytes, at, &title)?;
+            dump.damage(0, error)
+        }
+        None => Ok(()),
+    }
+}

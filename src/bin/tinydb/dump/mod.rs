@@ -1,0 +1,203 @@
+//! `tinydb dump FILE`: names every field of a file.
+//!
+//! It goes on after damage as far as it can: a damaged file is the one that somebody looks at.
+//!
+//! ```text
+//!   mod ── by the magic ── table ── block, index, filter, properties
+//!                     ├─── log
+//!                     └─── manifest            each writes through `fields`
+//! ```
+//!
+//! Spec: all of `format-spec/`. I/O: the file; standard output. Unsafe: none.
+
+mod block;
+mod fields;
+mod log;
+mod manifest;
+mod properties;
+mod regions;
+mod shown;
+mod table;
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use indicatif::HumanCount;
+use tinydb::internals::{log as log_format, manifest as manifest_format, table_file};
+
+use crate::{Answer, Outcome};
+use fields::Dump;
+
+/// Name every field of a database's file, with its offset; exit code 1 if the file is damaged
+///
+/// A line for each field: its offset in the file, its length in bytes, its name, its value, and
+/// what it means. Numbers from 2^32 on are written in hexadecimal.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The file: a table, a log or a manifest, whatever its name
+    file: PathBuf,
+    /// Leave out the rows of blocks and the operations of logs
+    #[arg(long)]
+    no_rows: bool,
+    /// Write keys and values to their end, however long
+    #[arg(long)]
+    full: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let path = args.file.display();
+    let in_file = |error: io::Error| format!("{path}: {error}");
+    if !fs::metadata(&args.file).map_err(in_file)?.is_file() {
+        return Err(format!("{path}: not a regular file").into());
+    }
+    let bytes = fs::read(&args.file).map_err(in_file)?;
+    let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut dump = Dump::new(out, !args.no_rows, args.full);
+    let title = format!("{path}: {} bytes", HumanCount(bytes.len() as u64));
+    if !write(&mut dump, &title, &bytes)? {
+        return Err(format!("{path}: starts like no table, log or manifest").into());
+    }
+    dump.out.flush()?;
+    Ok(if dump.damage_count == 0 { Answer::Yes } else { Answer::No })
+}
+
+/// Writes a whole file; `false`, and nothing written, if its magic is not known.
+fn write<W: Write>(dump: &mut Dump<W>, title: &str, bytes: &[u8]) -> io::Result<bool> {
+    let write: fn(&mut Dump<W>, &[u8]) -> io::Result<()> = match bytes.first_chunk::<8>() {
+        Some(&table_file::MAGIC) => table::write,
+        Some(&log_format::MAGIC) => log::write,
+        Some(&manifest_format::MAGIC) => manifest::write,
+        _ => return Ok(false),
+    };
+    dump.line(title)?;
+    write(dump, bytes)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use tinydb::internals::log::{LogInfo, batch_header, seal_header};
+    use tinydb::internals::log_op::{Op, encode_op};
+    use tinydb::internals::manifest::{ManifestData, TableRecord};
+    use tinydb::internals::row::Kind;
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    /// What the dump says, and how many rules it found broken.
+    fn dump(bytes: &[u8]) -> (String, u64) {
+        let mut dump = Dump::new(Vec::new(), true, false);
+        write(&mut dump, "file", bytes).unwrap();
+        (String::from_utf8(dump.out).unwrap(), dump.damage_count)
+    }
+
+    /// Each of `wanted` are the words of a line, without its meaning.
+    #[track_caller]
+    fn check(text: &str, wanted: &[&str]) {
+        for want in wanted {
+            let has_words = |line: &str| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                words.join(" ").starts_with(want)
+            };
+            assert!(text.lines().any(has_words), "no line {want:?} in\n{text}");
+        }
+    }
+
+    fn manifest() -> Vec<u8> {
+        let table = TableRecord {
+            file_number: 5,
+            row_count: 2,
+            smallest: b"a\n".into(),
+            largest: vec![b'z'; 100],
+            ..TableRecord::default()
+        };
+        let operator = Some("counter".to_owned());
+        let data = ManifestData { merge_operator: operator, tables: vec![table], ..next(9) };
+        data.encode()
+    }
+
+    fn next(next_file_number: u64) -> ManifestData {
+        ManifestData { next_file_number, database_id: u64::MAX, ..ManifestData::default() }
+    }
+
+    fn log() -> Vec<u8> {
+        let info = LogInfo { log_number: 7, first_seqno: 1, ..LogInfo::default() };
+        let mut bytes = info.encode();
+        let mut ops = Vec::new();
+        let put = Op { kind: Kind::Put, tree_id: 0, expires_at: 99, key: b"k", value: b"v\0" };
+        encode_op(&mut ops, &put).unwrap();
+        encode_op(&mut ops, &Op { kind: Kind::Delete, expires_at: 0, ..put }).unwrap();
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(batch_header(info.seed(), at, &ops, 1, 2, 0).as_bytes());
+        bytes.extend_from_slice(&ops);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(seal_header(info.seed(), at, 3).as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_manifest_shows_its_tables_and_keys() {
+        let (text, damage_count) = dump(&manifest());
+        assert_eq!(damage_count, 0, "{text}");
+        let z = "z".repeat(64);
+        #[rustfmt::skip]
+        check(&text, &[
+            r#"0 8 magic "TINYMAN\x01""#,
+            "20 4 table_count 1",
+            "48 8 database_id 0xffffffffffffffff",
+            "64 8 next_file_number 9",
+            "128 table 0",
+            "136 8 file_number 5",
+            r#"224 7 operator "counter""#,
+            r#"231 2 smallest key "a\n" of table 0"#,
+            &format!("233 100 largest key \"{z}\" and 36 bytes more"),
+        ]);
+    }
+
+    #[test]
+    fn a_log_shows_its_records_and_operations() {
+        let (text, damage_count) = dump(&log());
+        assert_eq!(damage_count, 0, "{text}");
+        #[rustfmt::skip]
+        check(&text, &[
+            "24 8 log_number 7",
+            "128 batch",
+            "168 4 op_count 2",
+            r#"176 22 Put "k" "v\x00" seqno 1, tree 0, expires at 99"#,
+            r#"198 12 Delete "k" "" seqno 2"#,
+            "216 seal",
+            "248 8 synced_upto 216",
+        ]);
+    }
+
+    #[test]
+    fn damage_is_named_and_the_rest_is_still_shown() {
+        let mut bytes = manifest();
+        bytes[230] ^= 1;
+        let (text, damage_count) = dump(&bytes);
+        assert_eq!(damage_count, 1);
+        check(&text, &["112 DAMAGED: rule M6", "136 8 file_number 5"]);
+
+        let mut bytes = log();
+        bytes[180] ^= 1;
+        let (text, damage_count) = dump(&bytes);
+        assert_eq!(damage_count, 1, "the seal proves that the record was whole");
+        check(&text, &["24 8 log_number 7", "128 damaged, though it was durable up to 216"]);
+    }
+
+    #[test]
+    fn no_bytes_stop_it() {
+        for bytes in [manifest(), log()] {
+            for len in 0..bytes.len() {
+                dump(&bytes[..len]);
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut bytes = bytes.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                dump(&bytes);
+            }
+        }
+    }
+}
