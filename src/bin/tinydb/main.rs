@@ -24,6 +24,7 @@
 )]
 
 mod delete;
+mod demo;
 mod dump;
 mod get;
 mod import;
@@ -56,6 +57,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Args),
+    #[command(name = demo::CHILD, hide = true)]
+    DemoChild(demo::ChildArgs),
     Import(import::Args),
     Get(get::Args),
     Put(put::Args),
@@ -78,6 +82,8 @@ type Outcome<T = Answer> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
+        Verb::Demo(args) => demo::run(&args),
+        Verb::DemoChild(args) => demo::run_child(&args),
         Verb::Import(args) => import::run(&args),
         Verb::Get(args) => get::run(&args),
         Verb::Put(args) => put::run(&args),
