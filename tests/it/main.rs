@@ -7,6 +7,8 @@
 )]
 
 mod api;
+#[cfg(feature = "cli")]
+mod cli;
 mod crash;
 mod model;
 mod recovery;
