@@ -16,7 +16,7 @@
 //! - After a bad operation nothing more is kept: [`WriteBatch::check`] gives the first one's error,
 //!   and nothing of the batch can be applied.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: none. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: none. Unsafe: none.
 
 use std::borrow::Cow;
 use std::fmt;

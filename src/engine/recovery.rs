@@ -15,7 +15,7 @@
 //!   during recovery, any number of times, changes nothing; an unfinished rewrite is recognised by
 //!   its `previous_log` of 0 and ignored.
 //!
-//! Spec: `format-spec/07-wal.md`, "Recovery". I/O: through `wal`. Unsafe: none.
+//! Spec: `format-spec/07-log.md`, "Recovery". I/O: through `wal`. Unsafe: none.
 
 use crate::error::{Error, Result};
 use crate::format::file_name::{self, FileName};

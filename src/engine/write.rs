@@ -10,7 +10,7 @@
 //!   left in the log is never visible in this process.
 //! - Before a log is synced, every older log is sealed: so "synced" always means a whole prefix.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: through `wal`. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: through `wal`. Unsafe: none.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

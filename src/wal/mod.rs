@@ -15,7 +15,7 @@
 //! - A log is never written again once its writer is gone. What recovery reads from it goes to
 //!   new files, so the place where a log was torn stays its end.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: through `Storage`. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: through `Storage`. Unsafe: none.
 
 mod reader;
 mod writer;

@@ -1,6 +1,6 @@
 //! Reading a log when a database is opened.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: through `Storage`. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: through `Storage`. Unsafe: none.
 
 use std::path::PathBuf;
 

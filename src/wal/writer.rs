@@ -17,7 +17,7 @@
 //!   in the file, and a second sync could call durable what the first one lost. A failed fill
 //!   leaves zeros at most, so it fails one append only.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: through `Storage`. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: through `Storage`. Unsafe: none.
 
 use std::error::Error as _;
 

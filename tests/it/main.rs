@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod model;
 mod recovery;
+mod spec;
 mod support;
 mod tidy;
 mod workload;

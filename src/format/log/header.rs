@@ -1,6 +1,6 @@
 //! The header of a log: which database it belongs to, and where it stands among its logs.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: none. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: none. Unsafe: none.
 
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, IntoBytes};

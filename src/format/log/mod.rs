@@ -23,7 +23,7 @@
 //!   above 0 only if all logs before this one are whole.
 //! - Seqnos ascend; operation `i` of a record has its first seqno plus `i`.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: none. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: none. Unsafe: none.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -104,7 +104,7 @@ pub struct LogHeader {
     pub checksum: U64,
 }
 
-const _: () = assert!(LOG_HEADER_LEN == 128, "format-spec/07-wal.md fixes this size");
+const _: () = assert!(LOG_HEADER_LEN == 128, "format-spec/07-log.md fixes this size");
 
 /// The first 48 bytes of a record.
 #[derive(
@@ -130,7 +130,7 @@ pub struct RecordHeader {
     pub reserved: [u8; 3],
 }
 
-const _: () = assert!(RECORD_HEADER_LEN == 48, "format-spec/07-wal.md fixes this size");
+const _: () = assert!(RECORD_HEADER_LEN == 48, "format-spec/07-log.md fixes this size");
 
 /// What the checksums of a log are seeded with; each adds its record's offset by exclusive or.
 #[must_use]

@@ -11,7 +11,7 @@
 //! Linear in the file: each payload is hashed once, and after a bad record the rest is searched
 //! once for a proof, at a few comparisons every 8 bytes.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: none. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: none. Unsafe: none.
 
 use std::iter::FusedIterator;
 

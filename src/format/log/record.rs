@@ -1,6 +1,6 @@
 //! The header of a log's record, as a writer makes it.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: none. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: none. Unsafe: none.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;

@@ -34,7 +34,7 @@ pub use properties::{Properties, PropertiesHeader};
 pub use view::TableFile;
 
 rules! { RULES:
-    LEN = "T1", "a table file has at least 8192 bytes";
+    LEN = "T1", "a table file has a multiple of 4096 bytes, and at least two of them";
     HEADER_MAGIC = "T2", "the file starts with the magic TINYSST and the byte 1";
     HEADER_CHECKSUM = "T3", "the header's checksum is xxh3_64 of its first 56 bytes, seed 0";
     FOOTER_MAGIC = "T4", "the last 4096 bytes start with the magic TINYEND and the byte 1";

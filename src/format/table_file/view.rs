@@ -38,8 +38,9 @@ impl TableFile {
     /// this build does not have.
     pub fn parse(head: &[u8], tail: &[u8], file_len: u64) -> Result<Self, FrameError> {
         let least = 2 * REGION_ALIGN;
+        let whole_pages = file_len >= least && file_len.is_multiple_of(REGION_ALIGN);
         let header = FileHeader::ref_from_prefix(head).map(|(header, _)| *header);
-        let (Ok(header), true) = (header, file_len >= least && tail.len() == FOOTER_LEN) else {
+        let (Ok(header), true) = (header, whole_pages && tail.len() == FOOTER_LEN) else {
             return Err(LEN.found(0, least, file_len).into());
         };
         if header.magic != MAGIC {

@@ -1,6 +1,6 @@
 //! The dump of a log.
 //!
-//! Spec: `format-spec/07-wal.md`. I/O: none of its own. Unsafe: none.
+//! Spec: `format-spec/07-log.md`. I/O: none of its own. Unsafe: none.
 
 use std::io::{self, Write};
 
