@@ -34,7 +34,7 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::
     let parts = [
         ("smallest_key", properties.smallest_key, "the first row's key"),
         ("largest_key", properties.largest_key, "the last row's key"),
-        ("operator", properties.operator, "the merge operator's name"),
+        ("operator", properties.operator.as_bytes(), "the merge operator's name"),
     ];
     for (name, bytes, meaning) in parts {
         let quoted = dump.quoted(bytes);
