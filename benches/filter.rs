@@ -58,8 +58,14 @@ fn filter(c: &mut Criterion) {
     let medians = data::in_turn(
         9,
         &mut [
-            ("split block, hit", Box::new(|| probes(&present, |k| own.may_contain(hash_key(k, 9))))),
-            ("split block, absent", Box::new(|| probes(&absent, |k| own.may_contain(hash_key(k, 9))))),
+            (
+                "split block, hit",
+                Box::new(|| probes(&present, |k| own.may_contain(hash_key(k, 9)))),
+            ),
+            (
+                "split block, absent",
+                Box::new(|| probes(&absent, |k| own.may_contain(hash_key(k, 9)))),
+            ),
             ("bloomfilter, hit", Box::new(|| probes(&present, |k| peer.check(k)))),
             ("bloomfilter, absent", Box::new(|| probes(&absent, |k| peer.check(k)))),
         ],

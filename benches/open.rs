@@ -73,7 +73,11 @@ fn open(c: &mut Criterion) {
         ],
     );
     if let [small, large, _] = medians[..] {
-        println!("all rows / a tenth {:.2} (goal 1.00), {:.3} ms (goal 1)", large / small, large / 1e6);
+        println!(
+            "all rows / a tenth {:.2} (goal 1.00), {:.3} ms (goal 1)",
+            large / small,
+            large / 1e6
+        );
     }
     report_huge_pages(&options().open(&large).expect("the database"));
 }

@@ -76,7 +76,11 @@ fn ratios(subjects: &Subjects, anonymous_kb: u64) {
     let stats = db.stats();
     let level = stats.levels.first().cloned().unwrap_or_default();
     let user_bytes = (rows() * (data::KEY_LEN + data::VALUE_LEN)) as f64;
-    println!("tables {}, size / user bytes {:.3} (goal 1.03)", level.tables, level.bytes as f64 / user_bytes);
+    println!(
+        "tables {}, size / user bytes {:.3} (goal 1.03)",
+        level.tables,
+        level.bytes as f64 / user_bytes
+    );
     println!("anonymous memory while reading {:.1} MiB (goal 8)", anonymous_kb as f64 / 1024.0);
 }
 
@@ -102,11 +106,23 @@ fn point_get(c: &mut Criterion) {
     for (name, requests) in [("hit", &subjects.present), ("absent", &subjects.absent)] {
         let mut keys = requests.cycle();
         group.bench_function(format!("snapshot/{name}"), |b| {
-            b.iter(|| subjects.snapshot.get(keys.next().expect("an endless cycle")).expect("a sound table").is_some());
+            b.iter(|| {
+                subjects
+                    .snapshot
+                    .get(keys.next().expect("an endless cycle"))
+                    .expect("a sound table")
+                    .is_some()
+            });
         });
         let mut keys = requests.cycle();
         group.bench_function(format!("db/{name}"), |b| {
-            b.iter(|| subjects.db.get(keys.next().expect("an endless cycle")).expect("a sound table").is_some());
+            b.iter(|| {
+                subjects
+                    .db
+                    .get(keys.next().expect("an endless cycle"))
+                    .expect("a sound table")
+                    .is_some()
+            });
         });
         let mut keys = requests.cycle();
         group.bench_function(format!("HashMap/{name}"), |b| {

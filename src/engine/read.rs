@@ -131,7 +131,8 @@ impl View {
     ) -> Result<Option<Hit<'_>>> {
         // All tables that a database writes share one hash seed, so this hashes once.
         let mut hashed: Option<(u64, u64)> = None;
-        for handle in self.version.tables() {
+        let tables = self.version.tables();
+        for (index, handle) in tables.iter().enumerate() {
             if !handle.covers(key) {
                 continue;
             }
@@ -142,7 +143,8 @@ impl View {
                 _ => hash_key(key, seed),
             };
             hashed = Some((seed, hash));
-            let Some(found) = table.get(key, hash, seqno, want_seqno)? else { continue };
+            let is_last = index + 1 == tables.len();
+            let Some(found) = table.get(key, hash, seqno, want_seqno, is_last)? else { continue };
             if !is_present(key, found.kind, found.expires_at, now)? {
                 return Ok(None);
             }

@@ -202,7 +202,9 @@ impl Table {
     /// Finds the newest version of `key` with a seqno of at most `seqno`, of whatever kind.
     ///
     /// `hash` is that of the key under [`hash_seed`](Self::hash_seed). The row's seqno is read
-    /// only if `want_seqno`.
+    /// only if `want_seqno`. In the last run that can hold the key a hit is likely: there the
+    /// filter's line is only asked for, and looked at when the index has been searched, so that a
+    /// hit does not wait for it.
     ///
     /// # Errors
     ///
@@ -214,23 +216,29 @@ impl Table {
         hash: u64,
         seqno: u64,
         want_seqno: bool,
+        is_last: bool,
     ) -> Result<Option<Found<'_>>> {
-        if !self.may_contain(hash)? {
-            return Ok(None);
-        }
         // Where no row is newer than the snapshot, seqnos need not be looked at.
         let seqno = if self.max_seqno <= seqno { u64::MAX } else { seqno };
-        let mut block = self.search(key)?;
         if self.data.is_none() {
-            return self.get_from_heap(key, hash, seqno, block);
+            return self.get_from_heap(key, hash, seqno);
+        }
+        if is_last {
+            self.prefetch_filter(hash);
+        } else if !self.may_contain(hash)? {
+            return Ok(None);
+        }
+        let mut block = self.search(key)?;
+        let mut offset = self.block_offset(block)?;
+        self.prefetch_block(offset);
+        if is_last && !self.may_contain(hash)? {
+            return Ok(None);
         }
         loop {
-            let offset = self.block_offset(block)?;
-            self.prefetch_block(offset);
             let parsed = self.mapped_block_at(block, offset)?;
             let base = self.data_offset + offset;
             let row = parsed
-                .find(key, fingerprint(hash), seqno)
+                .find_ahead(key, fingerprint(hash), seqno, prefetch_row)
                 .map_err(|error| self.corrupt(base, error))?;
             if let Some(row) = row {
                 return self.found(&parsed, base, row, want_seqno).map(Some);
@@ -239,6 +247,16 @@ impl Table {
             if !parsed.layout().continues() || block >= self.index_layout.block_count() {
                 return Ok(None);
             }
+            offset = self.block_offset(block)?;
+        }
+    }
+
+    /// Asks for the filter line of a hash.
+    #[inline]
+    fn prefetch_filter(&self, hash: u64) {
+        if let Some((region, block_count)) = &self.filter {
+            let filter = Filter::with_block_count(region.payload(), *block_count);
+            prefetch(region.payload(), filter.block_range(hash).start);
         }
     }
 
@@ -272,13 +290,11 @@ impl Table {
     }
 
     #[cold]
-    fn get_from_heap(
-        &self,
-        key: &[u8],
-        hash: u64,
-        seqno: u64,
-        mut block: usize,
-    ) -> Result<Option<Found<'_>>> {
+    fn get_from_heap(&self, key: &[u8], hash: u64, seqno: u64) -> Result<Option<Found<'_>>> {
+        if !self.may_contain(hash)? {
+            return Ok(None);
+        }
+        let mut block = self.search(key)?;
         loop {
             let base = self.data_offset + self.block_offset(block)?;
             let heap = self.heap_block(block)?;
@@ -344,5 +360,16 @@ impl Table {
     /// A value of this table as something that keeps the file mapped.
     pub(crate) fn share(&self, value: &[u8]) -> Bytes {
         self.region.share(value).unwrap_or_else(|| Bytes::copy_from_slice(value))
+    }
+}
+
+/// Asks for the lines of a row that is likely the wanted one, its key and its value at once: else
+/// the value would wait until the key was compared.
+#[inline]
+fn prefetch_row(block: &DataBlock<'_>, row: u32) {
+    prefetch(block.bytes(), block.suffix_hint(row));
+    if let Ok(value) = block.value_range(row) {
+        prefetch(block.bytes(), value.start);
+        prefetch(block.bytes(), value.end.saturating_sub(1));
     }
 }

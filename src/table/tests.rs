@@ -136,7 +136,7 @@ fn check_seeks(table: &Arc<Table>, rows: &[OwnedRow], rng: &mut StdRng) {
         assert_at(&cursor, end.checked_sub(1).map(|end| &rows[end]));
 
         let want = rows[start..].first().filter(|row| row.0 == key);
-        let got = table.get(&key, hash_key(&key, 9), seqno, true).unwrap();
+        let got = table.get(&key, hash_key(&key, 9), seqno, true, rng.random_bool(0.5)).unwrap();
         assert_eq!(got.is_some(), want.is_some(), "key {:?} at {seqno}", key.escape_ascii());
         if let (Some(got), Some(want)) = (got, want) {
             assert_eq!((got.kind, got.seqno, got.expires_at), (want.2, want.1, want.3));

@@ -210,6 +210,13 @@ impl<'a> DataBlock<'a> {
         crate::format::checksum::matches(body, file_id ^ offset, stored)
     }
 
+    /// The bytes of the block.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Where the columns are.
     #[inline]
     #[must_use]
@@ -234,7 +241,7 @@ impl<'a> DataBlock<'a> {
     }
 
     #[inline]
-    fn suffix_range(&self, row: u32) -> Option<(u32, u32)> {
+    pub(super) fn suffix_range(&self, row: u32) -> Option<(u32, u32)> {
         let layout = &self.layout;
         if layout.key_stride == VARIABLE_KEYS {
             let start = self.offset(layout.key_offsets, row)?;
@@ -308,7 +315,7 @@ impl<'a> DataBlock<'a> {
 
     /// A number of a column that has a base and one delta a row.
     #[inline]
-    fn number(&self, column: u32, width: u8, row: u32) -> Option<(u64, u64)> {
+    pub(super) fn number(&self, column: u32, width: u8, row: u32) -> Option<(u64, u64)> {
         (row < self.layout.row_count).then_some(())?;
         let base = U64::read_from_bytes(self.part(column, 8)?).ok()?.get();
         let at = column + 8;

@@ -102,13 +102,7 @@ impl TableCursor {
 
     #[inline]
     fn bytes(&self) -> &[u8] {
-        match &self.block {
-            Block::None => &[],
-            Block::Mapped(start) => {
-                self.table.data().and_then(|data| data.get(*start..)).unwrap_or_default()
-            }
-            Block::Heap(bytes) => bytes,
-        }
+        bytes_of(&self.table, &self.block)
     }
 
     #[inline]
@@ -199,10 +193,20 @@ impl TableCursor {
 
     #[inline]
     fn try_settle(&mut self, row: u32) -> Result<()> {
-        let Some(layout) = self.layout else { return Ok(()) };
         self.prefetch_ahead();
-        let mut key = std::mem::take(&mut self.key);
-        let view = DataBlock::with_layout(self.bytes(), layout);
+        let Self { table, block, layout, key, .. } = self;
+        let Some(layout) = *layout else { return Ok(()) };
+        let view = DataBlock::with_layout(bytes_of(table, block), layout);
+        if let Some((suffix, seqno, range)) = view.plain_row(row) {
+            key.truncate(layout.prefix_len());
+            key.extend_from_slice(suffix);
+            self.row = row;
+            self.kind = Kind::Put;
+            self.seqno = seqno;
+            self.expires_at = 0;
+            self.value = ValueAt::Block(range);
+            return Ok(());
+        }
         let mut read = || {
             let suffix = view.suffix(row)?;
             key.truncate(layout.prefix_len());
@@ -210,15 +214,15 @@ impl TableCursor {
             let (kind, out_of_line) = view.kind(row)?;
             Ok((kind, out_of_line, view.seqno(row)?, view.expires_at(row)?, view.value_range(row)?))
         };
-        let (kind, out_of_line, seqno, expires_at, range) =
-            read().map_err(|error| self.table.corrupt(self.base, error))?;
-        let value = if out_of_line { Some(self.long_value(range.clone())?) } else { None };
-        self.key = key;
+        let (kind, out_of_line, seqno, expires_at, range) = match read() {
+            Ok(row) => row,
+            Err(error) => return Err(table.corrupt(self.base, error)),
+        };
+        self.value = if out_of_line { self.long_value(range)? } else { ValueAt::Block(range) };
         self.row = row;
         self.kind = kind;
         self.seqno = seqno;
         self.expires_at = expires_at;
-        self.value = value.unwrap_or(ValueAt::Block(range));
         Ok(())
     }
 
@@ -287,5 +291,17 @@ impl TableCursor {
             }
             self.enter(self.block_index + 1)?;
         }
+    }
+}
+
+/// The bytes of a block, and what follows them in the map.
+#[inline]
+fn bytes_of<'b>(table: &'b Table, block: &'b Block) -> &'b [u8] {
+    match block {
+        Block::None => &[],
+        Block::Mapped(start) => {
+            table.data().and_then(|data| data.get(*start..)).unwrap_or_default()
+        }
+        Block::Heap(bytes) => bytes,
     }
 }
