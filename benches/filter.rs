@@ -3,6 +3,14 @@
 //! Data: filters of 1 M keys at 10 bits each, probed in random order with the same hashes. The
 //! crate is the oracle of the size; it can't be read in place and so would make opening O(filter).
 
+#![allow(
+    missing_docs,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time, asks the system, and prints ratios"
+)]
+
 use std::hint::black_box;
 
 use bloomfilter::Bloom;

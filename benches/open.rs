@@ -3,6 +3,14 @@
 //! Data: flushed databases of 100 k and 1 M rows, warm page cache. Opening maps no table; the first
 //! get does. Reports also how much of a large table is mapped with huge pages, and why not.
 
+#![allow(
+    missing_docs,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time, asks the system, and prints ratios"
+)]
+
 use std::hint::black_box;
 use std::path::Path;
 

@@ -3,6 +3,14 @@
 //! Data: one flushed table of 1 M rows, warm page cache. Every key is looked at and every cache line
 //! of every value is loaded. Beside it: the sum over the same bytes, flat in memory.
 
+#![allow(
+    missing_docs,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time, asks the system, and prints ratios"
+)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

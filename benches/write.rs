@@ -3,6 +3,14 @@
 //! Data: 1 M rows into a fresh database with default options but for the durability; the time
 //! includes the flushes that fall into it. Single durable puts are timed over 200 of them.
 
+#![allow(
+    missing_docs,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench measures time, asks the system, and prints ratios"
+)]
+
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -12,65 +12,65 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tinydb::{Db, Durability, Options, WriteBatch};
 
-pub const VALUE_LEN: usize = 100;
-pub const KEY_LEN: usize = 23;
+pub(crate) const VALUE_LEN: usize = 100;
+pub(crate) const KEY_LEN: usize = 23;
 
 /// How many rows the benches use.
-pub fn rows() -> usize {
+pub(crate) fn rows() -> usize {
     let wanted = std::env::var("TINYDB_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok());
     wanted.unwrap_or(if is_test() { 20_000 } else { 1_000_000 })
 }
 
 /// Whether the benches only have to run, not to measure.
-pub fn is_test() -> bool {
+pub(crate) fn is_test() -> bool {
     !std::env::args().any(|arg| arg == "--bench")
 }
 
-pub fn key(row: usize) -> Vec<u8> {
+pub(crate) fn key(row: usize) -> Vec<u8> {
     format!("user:{row:010}:profile").into_bytes()
 }
 
 /// A key that no row has, between two that rows have.
-pub fn absent_key(row: usize) -> Vec<u8> {
+pub(crate) fn absent_key(row: usize) -> Vec<u8> {
     format!("user:{row:010}:picture").into_bytes()
 }
 
 /// A value of which half can be compressed.
-pub fn value(row: usize) -> Vec<u8> {
+pub(crate) fn value(row: usize) -> Vec<u8> {
     let mut value = vec![b'.'; VALUE_LEN];
     StdRng::seed_from_u64(row as u64).fill(&mut value[..VALUE_LEN / 2]);
     value
 }
 
 /// Keys back to back in random order, so that reading the requests costs no cache miss each.
-pub struct Requests {
+pub(crate) struct Requests {
     keys: Vec<u8>,
 }
 
 impl Requests {
-    pub fn new(count: usize, make: impl Fn(usize) -> Vec<u8>) -> Self {
+    pub(crate) fn new(count: usize, make: impl Fn(usize) -> Vec<u8>) -> Self {
         let mut order: Vec<usize> = (0..count).collect();
         order.shuffle(&mut StdRng::seed_from_u64(7));
         Self { keys: order.into_iter().flat_map(make).collect() }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.keys.chunks_exact(KEY_LEN)
     }
 
     /// The requests over and over.
-    pub fn cycle(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn cycle(&self) -> impl Iterator<Item = &[u8]> {
         self.keys.chunks_exact(KEY_LEN).cycle()
     }
 }
 
 /// Options for one large memtable, so that a flush makes one table.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new().durability(Durability::Buffered).memtable_size(2 << 30).table_size(8 << 30)
 }
 
 /// Writes `count` rows in batches of 1,000 in the order of the keys, and flushes them.
-pub fn fill(db: &Db, count: usize) {
+pub(crate) fn fill(db: &Db, count: usize) {
     let mut batch = WriteBatch::new();
     for start in (0..count).step_by(1000) {
         batch.clear();
@@ -84,15 +84,18 @@ pub fn fill(db: &Db, count: usize) {
 
 /// Loads every cache line of a value.
 #[inline]
-pub fn touch(value: &[u8]) -> u64 {
+pub(crate) fn touch(value: &[u8]) -> u64 {
     let lines = value.iter().step_by(64).map(|byte| u64::from(*byte)).sum::<u64>();
     lines + u64::from(value.last().copied().unwrap_or(0))
 }
 
+/// A case by name; it returns how many operations it did.
+pub(crate) type Case<'c> = (&'c str, Box<dyn FnMut() -> u64 + 'c>);
+
 /// Nanoseconds per operation: the median over rounds in which all cases take turns.
 ///
 /// Noise of the machine meets all cases alike, so their ratios hold where single times don't.
-pub fn in_turn(rounds: usize, cases: &mut [(&str, Box<dyn FnMut() -> u64 + '_>)]) -> Vec<f64> {
+pub(crate) fn in_turn(rounds: usize, cases: &mut [Case<'_>]) -> Vec<f64> {
     let rounds = if is_test() { 1 } else { rounds };
     let mut times = vec![Vec::new(); cases.len()];
     for _ in 0..rounds {
@@ -116,7 +119,7 @@ pub fn in_turn(rounds: usize, cases: &mut [(&str, Box<dyn FnMut() -> u64 + '_>)]
 }
 
 /// Kilobytes of memory of this process by kind, as the system tells.
-pub fn memory_kb(field: &str) -> u64 {
+pub(crate) fn memory_kb(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(field));
     let number = line.and_then(|line| line.split_whitespace().nth(1));

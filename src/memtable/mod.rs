@@ -126,17 +126,11 @@ impl Memtable {
         Ok(())
     }
 
-    /// The newest version of `key` that is not newer than `seqno`, of any kind.
+    /// The number of the newest version of `key` that is not newer than `seqno`, of any kind.
     ///
     /// # Cost
     ///
     /// O(log n) probes of a cache line each, and the row's own lines.
-    #[inline]
-    pub(crate) fn get(&self, key: &[u8], seqno: u64) -> Option<Row<'_>> {
-        self.row(self.find(key, seqno)?)
-    }
-
-    /// The number of the row that [`get`](Self::get) would return.
     pub(crate) fn find(&self, key: &[u8], seqno: u64) -> Option<u32> {
         let target = Target::new(key, seqno);
         let number = self.first_from(&target);

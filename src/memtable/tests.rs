@@ -19,6 +19,11 @@ type Model = BTreeMap<(Vec<u8>, Reverse<u64>), (Kind, u64, Vec<u8>)>;
 
 /// Keys of a few shapes: short ones that are prefixes of each other up to zeros, long ones that
 /// differ only behind the first 16 bytes, and any.
+/// What a reader at `seqno` finds.
+fn get<'m>(memtable: &'m Memtable, key: &[u8], seqno: u64) -> Option<Row<'m>> {
+    memtable.row(memtable.find(key, seqno)?)
+}
+
 fn random_key(random: &mut SmallRng) -> Vec<u8> {
     match random.random_range(0..4) {
         0 => vec![0; random.random_range(0..20)],
@@ -80,7 +85,7 @@ fn gets_agree_with_a_sorted_map() {
                 _ => random.random_range(0..count + 2),
             };
             let want = model_get(&model, &key, seqno);
-            assert_eq!(memtable.get(&key, seqno), want, "key {key:?} at {seqno}");
+            assert_eq!(get(&memtable, &key, seqno), want, "key {key:?} at {seqno}");
         }
     }
 }
@@ -90,7 +95,7 @@ fn an_empty_memtable_has_nothing() {
     let memtable = Memtable::new();
     assert!(memtable.is_empty());
     assert_eq!((memtable.len(), memtable.memory_len(), memtable.max_seqno()), (0, 0, 0));
-    assert_eq!(memtable.get(b"", u64::MAX), None);
+    assert_eq!(get(&memtable, b"", u64::MAX), None);
     assert_eq!(memtable.row(0), None);
     assert_eq!(memtable.row(1), None);
     assert_eq!(memtable.row(u32::MAX), None);
@@ -103,8 +108,8 @@ fn the_longest_key_is_a_key_and_a_longer_one_is_only_absent() {
     let longer = vec![b'k'; 65_536];
     let row = Row { key: &longest, seqno: 1, kind: Kind::Put, expires_at: 0, value: b"v" };
     memtable.insert(&row).unwrap();
-    assert_eq!(memtable.get(&longest, 1), Some(row));
-    assert_eq!(memtable.get(&longer, 1), None);
+    assert_eq!(get(&memtable, &longest, 1), Some(row));
+    assert_eq!(get(&memtable, &longer, 1), None);
     let error = memtable.insert(&Row { key: &longer, seqno: 2, ..row }).unwrap_err();
     assert!(matches!(error, Error::KeyTooLarge { len: 65_536 }));
     assert_eq!((memtable.len(), memtable.max_seqno()), (1, 1));
@@ -117,7 +122,7 @@ fn a_row_that_comes_twice_stays_as_it_was() {
     memtable.insert(&row).unwrap();
     let memory_len = memtable.memory_len();
     memtable.insert(&Row { value: b"second", ..row }).unwrap();
-    assert_eq!(memtable.get(b"k", 7), Some(row));
+    assert_eq!(get(&memtable, b"k", 7), Some(row));
     assert_eq!((memtable.len(), memtable.memory_len()), (1, memory_len));
 }
 
@@ -182,7 +187,7 @@ fn readers_beside_a_writer_see_every_published_row() {
             }
             let seqno = snapshot - random.random_range(0..KEY_COUNT);
             let key = key_of(seqno);
-            let row = memtable.get(key.as_bytes(), snapshot).expect("a published row");
+            let row = get(&memtable, key.as_bytes(), snapshot).expect("a published row");
             // Every key comes once in KEY_COUNT rows, so this one is its newest version.
             assert_eq!((row.seqno, row.key), (seqno, key.as_bytes()), "at {snapshot}");
             assert_eq!(row.value, value_of(seqno));
@@ -265,7 +270,7 @@ fn a_long_owned_value_shares_its_memtable() {
         let row = Version { key, seqno: 1, kind: Kind::Put, expires_at: 9, value: value.clone() };
         let memtable = memtable_of(&[row]);
         let owned = memtable.owned_value(memtable.find(b"k", 1).unwrap());
-        let place = memtable.get(b"k", 1).unwrap().value.as_ptr();
+        let place = get(&memtable, b"k", 1).unwrap().value.as_ptr();
         assert_eq!(owned.as_ptr() == place, shared, "{value_len} bytes");
         drop(memtable);
         assert_eq!(owned, value, "it outlives the memtable's other users");

@@ -92,24 +92,10 @@ impl<'a> DataBlock<'a> {
         // be a branch that nobody can predict, with a cache miss behind it.
         for (group, words) in (0..).zip(words.chunks(8)) {
             let first_row = group * 64;
-            let mut marks = match <&[[u8; 8]; 8]>::try_from(words).ok() {
-                Some([a, b, c, d, e, f, g, h]) => {
-                    let mark =
-                        |word: &[u8; 8], index| matching_bytes(*word, fingerprint) << (8 * index);
-                    mark(a, 0)
-                        | mark(b, 1)
-                        | mark(c, 2)
-                        | mark(d, 3)
-                        | mark(e, 4)
-                        | mark(f, 5)
-                        | mark(g, 6)
-                        | mark(h, 7)
-                }
-                None => words
-                    .iter()
-                    .rev()
-                    .fold(0, |marks, word| (marks << 8) | matching_bytes(*word, fingerprint)),
-            };
+            let mark = |word: &[u8; 8]| matching_bytes(*word, fingerprint);
+            let marks = words.iter().enumerate();
+            let mut marks =
+                marks.fold(0, |marks, (index, word)| marks | (mark(word) << (8 * index)));
             let rest = row_count - first_row;
             if rest < 64 {
                 marks &= (1 << rest) - 1;
