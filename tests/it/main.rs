@@ -15,4 +15,5 @@ mod recovery;
 mod spec;
 mod support;
 mod tidy;
+mod vectors;
 mod workload;
