@@ -26,6 +26,7 @@
 //! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -60,7 +61,6 @@ pub(crate) use view::{Pin, Scan, View};
 use commit::CommitQueue;
 
 /// One open database.
-#[derive(Debug)]
 pub(crate) struct Engine {
     storage: Arc<dyn Storage>,
     options: Options,
@@ -131,6 +131,16 @@ struct Frozen {
 /// what can fail.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows which database it is and none of its rows.
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("root", &self.storage.root())
+            .field("database_id", &self.database_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
