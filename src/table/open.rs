@@ -107,13 +107,13 @@ impl Opening<'_> {
         Ok(ChunkedRegion::new(bytes, payload_len, self.file_id(), offset, self.policy))
     }
 
-    /// Header and prefix of the index are checked now, its arrays as they are used.
+    /// Header, prefix and upper levels of the index are checked now, the rest as it is used.
     fn index(&self) -> Result<(ChunkedRegion, IndexLayout)> {
         let index = self.chunked(self.entry(REGION_INDEX)?)?;
         let broken = |error| self.broken(index.offset(), error);
         index.touch(0..64).map_err(broken)?;
         let layout = *Index::parse(index.payload()).map_err(broken)?.layout();
-        index.touch(0..layout.prefix_end()).map_err(broken)?;
+        index.touch(0..layout.heads_start()).map_err(broken)?;
         Ok((index, layout))
     }
 

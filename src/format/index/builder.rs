@@ -4,12 +4,14 @@
 //!
 //! Spec: `format-spec/05-index.md`. I/O: none. Unsafe: none.
 
+use std::borrow::Borrow;
+
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
 use super::{
-    FANOUT, FLAG_CONTINUED, FLAG_UNIFORM, HEADER_LEN, Index, IndexHeader, MAGIC, NODE_LEN,
-    OFFSET_UNIT, OFFSETS, ORDER, SEPARATOR, SORTED, head_of, level_lens,
+    FANOUT, FLAG_CONTINUED, FLAG_UNIFORM, HEADER_LEN, Index, IndexHeader, IndexLayout, MAGIC,
+    NODE_LEN, OFFSET_UNIT, OFFSETS, ORDER, SEPARATOR, SORTED, head_of, level_lens,
 };
 use crate::format::error::FormatError;
 use crate::format::row::shared_len;
@@ -128,7 +130,7 @@ fn push_levels(out: &mut Vec<u8>, heads: Vec<u64>) {
     }
 }
 
-impl Index<'_> {
+impl<L: Borrow<IndexLayout>> Index<'_, L> {
     /// Checks what [`parse`](Index::parse) leaves out: every head, separator and offset. O(index).
     ///
     /// # Errors
@@ -136,7 +138,7 @@ impl Index<'_> {
     /// The first rule of chapter 05 that is broken; I12 needs the blocks and is not checked here.
     pub fn verify(&self, data_len: u64) -> Result<(), FormatError> {
         self.verify_ends(data_len)?;
-        let layout = self.layout;
+        let layout = self.layout();
         let untouched = |_| Ok::<(), FormatError>(());
         let mut heads = Vec::new();
         let mut key = self.prefix().to_vec();
@@ -165,7 +167,7 @@ impl Index<'_> {
     }
 
     fn verify_ends(&self, data_len: u64) -> Result<(), FormatError> {
-        let layout = self.layout;
+        let layout = self.layout();
         let touch = |_| Ok::<(), FormatError>(());
         let word = |at: usize| {
             let bytes = self.bytes.get(at..at + 4)?;

@@ -1,10 +1,12 @@
 //! Searching the index in place.
 //!
-//! A search names the bytes that it is about to use to its caller (`touch`), who verifies the
-//! checksum of their chunk the first time; so opening a table never reads the whole index.
+//! The levels above the heads are few, and verified when a table is opened. Of the others a search
+//! names the bytes that it is about to use to its caller (`touch`), who verifies the checksum of
+//! their chunk the first time; so opening a table never reads the whole index.
 //!
 //! Spec: `format-spec/05-index.md`. I/O: none. Unsafe: none.
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -63,11 +65,19 @@ impl IndexLayout {
         self.head_offset
     }
 
-    /// Where the prefix ends, in bytes from the start of the region. A reader verifies all up to
-    /// here when it opens a table; a search does not name it again.
+    /// Where the heads, the lowest level of the tree, start, in bytes from the start of the region.
+    /// A reader verifies all up to here when it opens a table, a fifteenth of the heads' bytes and
+    /// the prefix; a search does not name them again.
     #[must_use]
-    pub fn prefix_end(&self) -> usize {
-        HEADER_LEN + self.prefix_len
+    pub fn heads_start(&self) -> usize {
+        self.levels.get(self.level_count.saturating_sub(1)).map_or(0, |level| level.0)
+    }
+
+    /// Start and number of entries of the levels above the heads, and of the heads.
+    #[inline]
+    fn levels_from_the_root(&self) -> (&[(usize, usize)], (usize, usize)) {
+        let levels = self.levels.get(..self.level_count).unwrap_or_default();
+        levels.split_last().map_or((&[], (0, 1)), |(heads, upper)| (upper, *heads))
     }
 
     /// Bytes from one block to the next, if the file is uniform.
@@ -88,11 +98,11 @@ pub enum Search {
     BlockOrOneBefore(usize),
 }
 
-/// An index region, read in place.
+/// An index region, read in place. It owns its layout, or borrows that of an open table.
 #[derive(Clone, Copy, Debug)]
-pub struct Index<'a> {
+pub struct Index<'a, L = IndexLayout> {
     pub(super) bytes: &'a [u8],
-    pub(super) layout: IndexLayout,
+    pub(super) layout: L,
 }
 
 impl<'a> Index<'a> {
@@ -177,54 +187,59 @@ impl<'a> Index<'a> {
             end: end as usize,
         })
     }
+}
 
-    /// Puts a layout that [`parse`](Self::parse) worked out back onto the bytes of its region.
+impl<'a, L: Borrow<IndexLayout>> Index<'a, L> {
+    /// Puts a layout that [`parse`](Index::parse) worked out back onto the bytes of its region.
     #[inline]
     #[must_use]
-    pub fn with_layout(bytes: &'a [u8], layout: IndexLayout) -> Self {
+    pub fn with_layout(bytes: &'a [u8], layout: L) -> Self {
         Self { bytes, layout }
     }
 
     /// Where the arrays are.
+    #[inline]
     #[must_use]
     pub fn layout(&self) -> &IndexLayout {
-        &self.layout
+        self.layout.borrow()
     }
 
     /// What all keys of the table start with.
     #[inline]
     #[must_use]
     pub fn prefix(&self) -> &'a [u8] {
-        self.bytes.get(HEADER_LEN..HEADER_LEN + self.layout.prefix_len).unwrap_or_default()
+        self.bytes.get(HEADER_LEN..HEADER_LEN + self.layout().prefix_len).unwrap_or_default()
     }
 
-    /// The entries of node `node` of a level, and how many of the level's entries it holds.
+    /// The entries of the node that starts at `start`; zeros if that is outside the region.
     #[inline]
-    fn node(&self, level: (usize, usize), node: usize) -> (Range<usize>, &'a [U64]) {
-        let start = level.0 + node * NODE_LEN;
-        let range = start..start + NODE_LEN;
-        let words = self.bytes.get(range.clone()).unwrap_or_default();
-        (range, <[U64]>::ref_from_bytes(words).unwrap_or_default())
+    fn node(&self, start: usize) -> &'a [U64; FANOUT] {
+        static NONE: [U64; FANOUT] = [U64::ZERO; FANOUT];
+        let words = self.bytes.get(start..).map(<[U64; FANOUT]>::ref_from_prefix);
+        words.and_then(Result::ok).map_or(&NONE, |(words, _)| words)
     }
 
     /// The last entry of the heads that is not above `head`; 0 if all are.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call would move the layout through memory")]
     fn last_not_above<E>(
         &self,
         head: u64,
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<(usize, u64), E> {
-        let mut node = 0;
-        let mut found = 0;
-        for level in self.layout.levels.iter().take(self.layout.level_count) {
-            let (range, words) = self.node(*level, node);
-            touch(range)?;
-            let not_above = words.iter().map(|word| usize::from(word.get() <= head)).sum::<usize>();
-            let entry = (node * FANOUT + not_above.saturating_sub(1)).min(level.1 - 1);
-            found = words.get(entry - node * FANOUT).map_or(0, |word| word.get());
-            node = entry;
+        let (upper, heads) = self.layout().levels_from_the_root();
+        let mut entry = 0;
+        for (start, entry_count) in upper {
+            let place = place_in_node(self.node(start + entry * NODE_LEN), head);
+            // Behind the last entry of a level stands padding.
+            entry = (entry * FANOUT + place).min(entry_count - 1);
         }
-        Ok((node, found))
+        let (start, entry_count) = heads;
+        let start = start + entry * NODE_LEN;
+        touch(start..start + NODE_LEN)?;
+        let words = self.node(start);
+        let entry = (entry * FANOUT + place_in_node(words, head)).min(entry_count - 1);
+        Ok((entry, word_at(words, entry)))
     }
 
     /// The separator of a block, without the prefix.
@@ -238,9 +253,9 @@ impl<'a> Index<'a> {
         block: usize,
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<&'a [u8], E> {
-        let at = self.layout.separator_offsets + 4 * block.min(self.layout.block_count);
+        let at = self.layout().separator_offsets + 4 * block.min(self.layout().block_count);
         let broken = || E::from(SEPARATOR.broken(at as u64));
-        if block >= self.layout.block_count {
+        if block >= self.layout().block_count {
             return Err(broken());
         }
         touch(at..at + 8)?;
@@ -248,10 +263,10 @@ impl<'a> Index<'a> {
         let pair = <[U32]>::ref_from_bytes(pair).unwrap_or_default();
         let [start, end] = pair else { return Err(broken()) };
         let (start, end) = (start.get() as usize, end.get() as usize);
-        if start > end || end > self.layout.separators_len {
+        if start > end || end > self.layout().separators_len {
             return Err(broken());
         }
-        let range = self.layout.separators + start..self.layout.separators + end;
+        let range = self.layout().separators + start..self.layout().separators + end;
         touch(range.clone())?;
         self.bytes.get(range).ok_or_else(broken)
     }
@@ -268,12 +283,12 @@ impl<'a> Index<'a> {
         block: usize,
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let at = self.layout.block_offsets;
-        if block > self.layout.block_count {
+        let at = self.layout().block_offsets;
+        if block > self.layout().block_count {
             return Err(OFFSETS.broken(at as u64).into());
         }
-        if self.layout.flags & FLAG_UNIFORM != 0 {
-            return Ok(block as u64 * u64::from(self.layout.block_size));
+        if self.layout().flags & FLAG_UNIFORM != 0 {
+            return Ok(block as u64 * u64::from(self.layout().block_size));
         }
         let at = at + 4 * block;
         touch(at..at + 4)?;
@@ -301,10 +316,10 @@ impl<'a> Index<'a> {
     ) -> Result<Search, E> {
         let prefix = self.prefix();
         if !key.starts_with(prefix) {
-            let last = self.layout.block_count - 1;
+            let last = self.layout().block_count - 1;
             return Ok(Search::Block(if key < prefix { 0 } else { last }));
         }
-        let head = head_of(key, self.layout.head_offset);
+        let head = head_of(key, self.layout().head_offset);
         let (block, found) = self.last_not_above(head, touch)?;
         if found != head {
             return Ok(Search::Block(block));
@@ -338,7 +353,7 @@ impl<'a> Index<'a> {
             }
         }
         if low <= last && self.separator(low, touch)? == rest {
-            return Ok(if self.layout.has_continued_keys() && low > 0 {
+            return Ok(if self.layout().has_continued_keys() && low > 0 {
                 Search::BlockOrOneBefore(low)
             } else {
                 Search::Block(low)
@@ -346,4 +361,25 @@ impl<'a> Index<'a> {
         }
         Ok(Search::Block(low.saturating_sub(1)))
     }
+}
+
+/// The last of a node's entries that is not above `head`; 0 if all are.
+///
+/// A binary search of four steps whose only branch is the loop's, which the compiler unrolls: a
+/// lookup that guesses nothing wrong lets the next one start before it ends.
+///
+/// Source: Khuong and Morin, "Array Layouts for Comparison-Based Searching", 2.
+#[inline]
+fn place_in_node(words: &[U64; FANOUT], head: u64) -> usize {
+    let mut place = 0;
+    for step in [8, 4, 2, 1] {
+        place += step * usize::from(word_at(words, place + step) <= head);
+    }
+    place
+}
+
+/// The entry at `place` of its node: a node has sixteen.
+#[inline]
+fn word_at(words: &[U64; FANOUT], place: usize) -> u64 {
+    words.get(place % FANOUT).map_or(0, |word| word.get())
 }
