@@ -14,6 +14,7 @@
 )]
 
 mod batch;
+mod cpu;
 mod cursor;
 mod db;
 mod engine;

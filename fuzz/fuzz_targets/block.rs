@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tinydb::internals::data_block::DataBlock;
+use tinydb::internals::data_block::{DataBlock, Lookup, lookup};
 use tinydb::internals::{row::compare, table_file::REGION_DATA};
 
 fuzz_target!(|input: &[u8]| {
@@ -17,8 +17,12 @@ fuzz_target!(|input: &[u8]| {
     for row in rows.clone() {
         let _ = (block.value(row), block.kind(row), block.expires_at(row));
     }
+    let looked_up = lookup(input, target, input[32], u64::MAX);
     if let Ok(Some(row)) = block.find(target, input[32], u64::MAX) {
         assert!(block.compare_key(row, target).is_ok_and(std::cmp::Ordering::is_eq));
+        assert!(matches!(looked_up, Lookup::Found { row: same, .. } if same == row));
+    } else {
+        assert!(!matches!(looked_up, Lookup::Found { .. }));
     }
     let read = |row| Some((block.suffix(row).ok()?, block.seqno(row).ok()?));
     let Some(keys) = rows.clone().map(read).collect::<Option<Vec<_>>>() else { return };

@@ -133,7 +133,10 @@ impl View {
         let mut hashed: Option<(u64, u64)> = None;
         let tables = self.version.tables();
         for (index, handle) in tables.iter().enumerate() {
-            if !handle.covers(key) {
+            // In the last run that can hold the key a hit is likely: there the block is located
+            // first and is on its way, as is the filter's line, before the filter is asked.
+            let is_last = index + 1 == tables.len();
+            if !is_last && !handle.covers(key) {
                 continue;
             }
             let table = handle.table()?;
@@ -143,8 +146,17 @@ impl View {
                 _ => hash_key(key, seed),
             };
             hashed = Some((seed, hash));
-            let is_last = index + 1 == tables.len();
-            let Some(found) = table.get(key, hash, seqno, want_seqno, is_last)? else { continue };
+            table.prefetch_filter(hash);
+            let located = if is_last { Some(table.locate(key)?) } else { None };
+            if !table.may_contain(hash)? {
+                continue;
+            }
+            let place = match located {
+                Some(place) => place,
+                None => table.locate(key)?,
+            };
+            let found = table.get_at(place, key, hash, seqno, want_seqno)?;
+            let Some(found) = found else { continue };
             if !is_present(key, found.kind, found.expires_at, now)? {
                 return Ok(None);
             }

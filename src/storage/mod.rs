@@ -20,7 +20,7 @@
 //!   and a file with a foreign name is never opened nor removed.
 //! - An error names what was attempted and on which path.
 //!
-//! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`, `prefetch.rs`.
+//! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -38,12 +38,10 @@ use crate::options::ReadMode;
 
 mod disk;
 mod mmap;
-mod prefetch;
 mod region;
 mod sim;
 
 pub use disk::Disk;
-pub(crate) use prefetch::prefetch;
 pub use region::{Region, Slice};
 pub use sim::{CrashMode, Fault, SimDisk};
 

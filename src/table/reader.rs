@@ -18,9 +18,10 @@ use bytes::Bytes;
 use zerocopy::FromBytes;
 
 use super::verified::{ChunkedRegion, Verified};
+use crate::cpu::prefetch;
 use crate::error::{Error, Result};
 use crate::format::checksum::fingerprint;
-use crate::format::data_block::{self, DataBlock, Layout};
+use crate::format::data_block::{self, DataBlock, Layout, Lookup, lookup};
 use crate::format::error::FormatError;
 use crate::format::filter::Filter;
 use crate::format::index::{Index, IndexLayout, Search};
@@ -28,7 +29,7 @@ use crate::format::row::Kind;
 use crate::format::table_file::{self, TableFile};
 use crate::format::value_ref::ValueRef;
 use crate::options::ChecksumPolicy;
-use crate::storage::{Region, Slice, prefetch};
+use crate::storage::{Region, Slice};
 
 /// A table that is open for reading.
 pub(crate) struct Table {
@@ -60,6 +61,13 @@ pub(crate) struct Found<'t> {
     pub(crate) seqno: u64,
     pub(crate) expires_at: u64,
     pub(crate) value: Slice<'t>,
+}
+
+/// A block of a table, and where it starts, in bytes from the start of the data region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    block: usize,
+    offset: u64,
 }
 
 /// A block that was read to the heap, with its columns.
@@ -101,8 +109,8 @@ impl Table {
 
     /// The index; searching it verifies what it touches.
     #[inline]
-    pub(super) fn index(&self) -> Index<'_> {
-        Index::with_layout(self.index.payload(), self.index_layout)
+    pub(super) fn index(&self) -> Index<'_, &IndexLayout> {
+        Index::with_layout(self.index.payload(), &self.index_layout)
     }
 
     #[inline]
@@ -114,6 +122,15 @@ impl Table {
     #[cold]
     pub(super) fn corrupt(&self, base: u64, error: FormatError) -> Error {
         Error::corrupt(self.region.path(), base, error)
+    }
+
+    /// Asks for the memory that [`may_contain`](Self::may_contain) will read.
+    #[inline]
+    pub(crate) fn prefetch_filter(&self, hash: u64) {
+        if let Some((region, block_count)) = &self.filter {
+            let filter = Filter::with_block_count(region.payload(), *block_count);
+            prefetch(region.payload(), filter.block_range(hash).start);
+        }
     }
 
     /// Whether the table may hold a key with this hash; `false` is certain.
@@ -163,17 +180,33 @@ impl Table {
     #[inline]
     pub(super) fn mapped_block(&self, block: usize) -> Result<DataBlock<'_>> {
         let offset = self.block_offset(block)?;
-        self.mapped_block_at(block, offset)
+        self.mapped_block_at(Place { block, offset })
     }
 
     #[inline]
-    fn mapped_block_at(&self, block: usize, offset: u64) -> Result<DataBlock<'_>> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    fn mapped_block_at(&self, place: Place) -> Result<DataBlock<'_>> {
+        DataBlock::parse_again(self.verified_bytes(place)?).ok_or_else(|| {
+            self.corrupt(self.data_offset + place.offset, data_block::HEADER.broken(0))
+        })
+    }
+
+    /// A verified block of a mapped file, and what follows it.
+    #[inline]
+    fn verified_bytes(&self, place: Place) -> Result<&[u8]> {
+        let start = usize::try_from(place.offset).unwrap_or(usize::MAX);
         let bytes = self.data().and_then(|data| data.get(start..)).unwrap_or_default();
-        let base = self.data_offset + offset;
+        if !self.blocks.is_verified(place.block) {
+            self.first_touch(place, bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Proves and verifies the block that starts `bytes`.
+    #[cold]
+    fn first_touch(&self, place: Place, bytes: &[u8]) -> Result<()> {
+        let base = self.data_offset + place.offset;
         let parsed = DataBlock::parse(bytes).map_err(|error| self.corrupt(base, error))?;
-        self.blocks.check(block, || self.verify_block(&parsed, base))?;
-        Ok(parsed)
+        self.blocks.check(place.block, || self.verify_block(&parsed, base))
     }
 
     pub(super) fn verify_block(&self, block: &DataBlock<'_>, base: u64) -> Result<()> {
@@ -206,88 +239,95 @@ impl Table {
         Ok(HeapBlock { bytes, layout })
     }
 
-    /// Finds the newest version of `key` with a seqno of at most `seqno`, of whatever kind.
+    /// Where to look for `key`, if the table has it; asks for the memory there, so that it is on its
+    /// way while the caller does other things.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if a checksum of the index fails.
+    #[inline]
+    pub(crate) fn locate(&self, key: &[u8]) -> Result<Place> {
+        let block = self.search(key)?;
+        let offset = self.block_offset(block)?;
+        if let (Some(data), Ok(start)) = (self.data(), usize::try_from(offset)) {
+            // The header and the fingerprints.
+            prefetch(data, start);
+            prefetch(data, start + 64);
+        }
+        Ok(Place { block, offset })
+    }
+
+    /// Finds the newest version of `key` with a seqno of at most `seqno`, of whatever kind, from
+    /// where [`locate`](Self::locate) said on.
     ///
     /// `hash` is that of the key under [`hash_seed`](Self::hash_seed). The row's seqno is read
-    /// only if `want_seqno`. In the last run that can hold the key a hit is likely: there the
-    /// filter's line is only asked for, and looked at when the index has been searched, so that a
-    /// hit does not wait for it.
+    /// only if `want_seqno`.
     ///
     /// # Errors
     ///
     /// [`Error::Corrupt`] if a checksum fails or a row is broken, by file and offset.
     #[inline]
-    pub(crate) fn get(
+    pub(crate) fn get_at(
         &self,
+        mut place: Place,
         key: &[u8],
         hash: u64,
         seqno: u64,
         want_seqno: bool,
-        is_last: bool,
     ) -> Result<Option<Found<'_>>> {
         // Where no row is newer than the snapshot, seqnos need not be looked at.
         let seqno = if self.max_seqno <= seqno { u64::MAX } else { seqno };
         if self.data.is_none() {
-            return self.get_from_heap(key, hash, seqno);
-        }
-        if is_last {
-            self.prefetch_filter(hash);
-        } else if !self.may_contain(hash)? {
-            return Ok(None);
-        }
-        let mut block = self.search(key)?;
-        let mut offset = self.block_offset(block)?;
-        self.prefetch_block(offset);
-        if is_last && !self.may_contain(hash)? {
-            return Ok(None);
+            return self.get_from_heap(place.block, key, hash, seqno);
         }
         loop {
-            let parsed = self.mapped_block_at(block, offset)?;
-            let base = self.data_offset + offset;
-            let row = parsed
-                .find_ahead(key, fingerprint(hash), seqno, prefetch_row)
-                .map_err(|error| self.corrupt(base, error))?;
-            if let Some(row) = row {
-                return self.found(&parsed, base, row, want_seqno).map(Some);
+            let bytes = self.verified_bytes(place)?;
+            match lookup(bytes, key, fingerprint(hash), seqno) {
+                Lookup::Found { plain: Some(value), .. } if !want_seqno => {
+                    let value = Slice::Borrowed(value);
+                    return Ok(Some(Found { kind: Kind::Put, seqno: 0, expires_at: 0, value }));
+                }
+                Lookup::Found { row, .. } => {
+                    return self.found(&self.mapped_block_at(place)?, place, row).map(Some);
+                }
+                Lookup::Absent { continues: false } => return Ok(None),
+                Lookup::Absent { continues: true } => match self.next_place(place)? {
+                    Some(next) => place = next,
+                    None => return Ok(None),
+                },
+                Lookup::Broken => return Err(self.broken_lookup(place, key, hash, seqno)),
             }
-            block += 1;
-            if !parsed.layout().continues() || block >= self.index_layout.block_count() {
-                return Ok(None);
-            }
-            offset = self.block_offset(block)?;
         }
     }
 
-    /// Asks for the filter line of a hash.
-    #[inline]
-    fn prefetch_filter(&self, hash: u64) {
-        if let Some((region, block_count)) = &self.filter {
-            let filter = Filter::with_block_count(region.payload(), *block_count);
-            prefetch(region.payload(), filter.block_range(hash).start);
-        }
+    /// Why a lookup failed.
+    #[cold]
+    fn broken_lookup(&self, place: Place, key: &[u8], hash: u64, seqno: u64) -> Error {
+        let base = self.data_offset + place.offset;
+        let found = self.mapped_block_at(place).and_then(|block| {
+            block.find(key, fingerprint(hash), seqno).map_err(|error| self.corrupt(base, error))
+        });
+        // A file that changes under the map may read well the second time.
+        found.err().unwrap_or_else(|| self.corrupt(base, data_block::CHECKSUM.broken(0)))
     }
 
-    /// Asks for the first two lines of a block: its header and its fingerprints.
-    #[inline]
-    fn prefetch_block(&self, offset: u64) {
-        if let (Some(data), Ok(start)) = (self.data(), usize::try_from(offset)) {
-            prefetch(data, start);
-            prefetch(data, start + 64);
+    /// The block that goes on with the last key of the one at `place`.
+    #[cold]
+    fn next_place(&self, place: Place) -> Result<Option<Place>> {
+        let block = place.block + 1;
+        if block >= self.index_layout.block_count() {
+            return Ok(None);
         }
+        Ok(Some(Place { block, offset: self.block_offset(block)? }))
     }
 
-    #[inline]
-    fn found<'t>(
-        &'t self,
-        block: &DataBlock<'t>,
-        base: u64,
-        row: u32,
-        want_seqno: bool,
-    ) -> Result<Found<'t>> {
+    /// A row with all that a reader may want of it.
+    fn found<'t>(&'t self, block: &DataBlock<'t>, place: Place, row: u32) -> Result<Found<'t>> {
+        let base = self.data_offset + place.offset;
         let read = || {
             let (kind, out_of_line) = block.kind(row)?;
-            let seqno = if want_seqno { block.seqno(row)? } else { 0 };
-            Ok((kind, out_of_line, seqno, block.expires_at(row)?, block.value(row)?))
+            let (seqno, expires_at) = (block.seqno(row)?, block.expires_at(row)?);
+            Ok((kind, out_of_line, seqno, expires_at, block.value(row)?))
         };
         let (kind, out_of_line, seqno, expires_at, value) =
             read().map_err(|error| self.corrupt(base, error))?;
@@ -297,11 +337,13 @@ impl Table {
     }
 
     #[cold]
-    fn get_from_heap(&self, key: &[u8], hash: u64, seqno: u64) -> Result<Option<Found<'_>>> {
-        if !self.may_contain(hash)? {
-            return Ok(None);
-        }
-        let mut block = self.search(key)?;
+    fn get_from_heap(
+        &self,
+        mut block: usize,
+        key: &[u8],
+        hash: u64,
+        seqno: u64,
+    ) -> Result<Option<Found<'_>>> {
         loop {
             let base = self.data_offset + self.block_offset(block)?;
             let heap = self.heap_block(block)?;
@@ -367,16 +409,5 @@ impl Table {
     /// A value of this table as something that keeps the file mapped.
     pub(crate) fn share(&self, value: &[u8]) -> Bytes {
         self.region.share(value).unwrap_or_else(|| Bytes::copy_from_slice(value))
-    }
-}
-
-/// Asks for the lines of a row that is likely the wanted one, its key and its value at once: else
-/// the value would wait until the key was compared.
-#[inline]
-fn prefetch_row(block: &DataBlock<'_>, row: u32) {
-    prefetch(block.bytes(), block.suffix_hint(row));
-    if let Ok(value) = block.value_range(row) {
-        prefetch(block.bytes(), value.start);
-        prefetch(block.bytes(), value.end.saturating_sub(1));
     }
 }

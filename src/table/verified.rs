@@ -32,35 +32,34 @@ impl Verified {
         Self { words: (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(), policy }
     }
 
-    /// Runs `verify` unless the policy, or the bit of `piece`, says that it need not run.
+    /// Whether `piece` was verified before.
     ///
     /// The bit is read with `Relaxed`: it guards bytes that never change.
+    #[inline]
+    pub(super) fn is_verified(&self, piece: usize) -> bool {
+        let word = self.words.get(piece / 64);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (piece % 64)) != 0)
+    }
+
+    /// Runs `verify` unless the policy, or the bit of `piece`, says that it need not run.
     #[inline]
     pub(super) fn check<E>(
         &self,
         piece: usize,
         verify: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
-        let word = self.words.get(piece / 64);
-        let bit = 1 << (piece % 64);
-        if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
-            return Ok(());
-        }
-        self.check_now(word, bit, verify)
+        if self.is_verified(piece) { Ok(()) } else { self.check_now(piece, verify) }
     }
 
     #[cold]
-    fn check_now<E>(
-        &self,
-        word: Option<&AtomicU64>,
-        bit: u64,
-        verify: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn check_now<E>(&self, piece: usize, verify: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         if self.policy != ChecksumPolicy::Never {
             verify()?;
         }
-        if let (Some(word), true) = (word, self.policy != ChecksumPolicy::Always) {
-            word.fetch_or(bit, Ordering::Relaxed);
+        if self.policy != ChecksumPolicy::Always
+            && let Some(word) = self.words.get(piece / 64)
+        {
+            word.fetch_or(1 << (piece % 64), Ordering::Relaxed);
         }
         Ok(())
     }

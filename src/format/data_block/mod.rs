@@ -32,11 +32,13 @@ use crate::format::error::rules;
 
 mod builder;
 mod columns;
+mod lookup;
 mod search;
 mod verify;
 mod view;
 
 pub use builder::{BlockBuilder, seal};
+pub use lookup::{Lookup, lookup};
 pub use view::{DataBlock, Layout};
 
 rules! { RULES:

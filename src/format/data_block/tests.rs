@@ -126,9 +126,28 @@ fn check_search(block: &DataBlock<'_>, rows: &[Stored], key: &[u8]) {
         let newest = rows.iter().position(|r| r.key == key && r.seqno <= seqno);
         let found = block.find(key, mark, seqno).unwrap();
         assert_eq!(found.map(|row| row as usize), newest, "find {key:?} at {seqno}");
+        check_lookup(block, key, mark, seqno);
         let first = rows.iter().position(|r| compare(&r.key, r.seqno, key, seqno).is_ge());
         let bound = block.lower_bound(key, seqno).unwrap() as usize;
         assert_eq!(bound, first.unwrap_or(rows.len()), "lower_bound {key:?} at {seqno}");
+    }
+}
+
+/// Compares `lookup` with `find`.
+#[track_caller]
+fn check_lookup(block: &DataBlock<'_>, key: &[u8], mark: u8, seqno: u64) {
+    let want = match block.find(key, mark, seqno) {
+        Ok(Some(row)) => {
+            let has_more = block.layout().columns & (COLUMN_KIND | COLUMN_EXPIRY) != 0;
+            let plain = if has_more { None } else { Some(block.value(row).unwrap()) };
+            Lookup::Found { row, plain }
+        }
+        Ok(None) => Lookup::Absent { continues: block.layout().continues() },
+        Err(_) => Lookup::Broken,
+    };
+    let followed = [block.bytes(), &[mark; 100]].concat();
+    for bytes in [block.bytes(), &followed] {
+        assert_eq!(lookup(bytes, key, mark, seqno), want, "lookup {key:?} at {seqno}");
     }
 }
 
@@ -364,6 +383,29 @@ fn walk(block: &DataBlock<'_>) {
         let _ = block.find(&key, fingerprint(hash_key(&key, HASH_SEED)), u64::MAX);
     }
     let _ = (block.verify(HASH_SEED), block.checksum_matches(0, 0));
+}
+
+#[test]
+fn lookup_and_plain_rows_bear_bytes_that_were_never_parsed() {
+    for bytes in samples() {
+        for at in 0..bytes.len().min(200) {
+            for mask in [1, 0x80, 0xff] {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= mask;
+                for len in [bytes.len(), bytes.len() / 2, 40, 31, 0] {
+                    let bytes = &bytes[..len.min(bytes.len())];
+                    for mark in [0, bytes.get(32).copied().unwrap_or(1)] {
+                        let _ = lookup(bytes, b"key", mark, 3);
+                    }
+                    let Some(block) = DataBlock::parse_again(bytes) else { continue };
+                    for row in [0, 1, 7, 65_535, u32::MAX] {
+                        let _ = (block.plain_row(row), block.is_plain(), block.seqno(row));
+                        let _ = (block.suffix(row), block.value(row), block.expires_at(row));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Small blocks that between them have every column and every width.

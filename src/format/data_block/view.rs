@@ -74,16 +74,31 @@ impl Layout {
                 return Err(WIDTHS.found(31, 0, u64::from(header.widths)));
             }
         }
-        Self::place(header, [block_len, row_count], [seqno_width, expiry_width])
+        let (layout, end) = Self::place(header);
+        if end > block_len {
+            return Err(FIT.found(8, end, block_len));
+        }
+        let key_heap_len = u64::from(header.key_heap_len.get());
+        let keys_len = row_count * u64::from(header.key_stride.get());
+        if header.key_stride.get() != VARIABLE_KEYS && keys_len != key_heap_len {
+            return Err(STRIDES.found(16, keys_len, key_heap_len));
+        }
+        let value_heap_len = u64::from(header.value_heap_len.get());
+        let values_len = row_count * u64::from(header.value_stride.get());
+        if header.value_stride.get() != VARIABLE_VALUES && values_len != value_heap_len {
+            return Err(STRIDES.found(20, values_len, value_heap_len));
+        }
+        Ok(layout)
     }
 
-    /// Places the columns one behind the other. No sum overflows: each term is below 2^36.
-    #[expect(clippy::cast_possible_truncation, reason = "all positions are at most MAX_BLOCK_LEN")]
-    fn place(
-        header: &BlockHeader,
-        [block_len, row_count]: [u64; 2],
-        [seqno_width, expiry_width]: [u8; 2],
-    ) -> Result<Self, FormatError> {
+    /// Places the columns one behind the other, and says where the last one ends. No sum
+    /// overflows: each term is below 2^36. Of a legal header all positions are below
+    /// `MAX_BLOCK_LEN`.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "so are those of a legal header")]
+    fn place(header: &BlockHeader) -> (Self, u64) {
+        let row_count = u64::from(header.row_count.get());
+        let (seqno_width, expiry_width) = (header.widths & 7, (header.widths >> 3) & 7);
         let columns = header.columns;
         let key_heap_len = u64::from(header.key_heap_len.get());
         let value_heap_len = u64::from(header.value_heap_len.get());
@@ -102,18 +117,8 @@ impl Layout {
             expiries + if has(COLUMN_EXPIRY) { column_len(expiry_width, row_count) } else { 0 };
         let values = keys + key_heap_len;
         let end = values + value_heap_len;
-        if end > block_len {
-            return Err(FIT.found(8, end, block_len));
-        }
-        if key_stride != VARIABLE_KEYS && row_count * u64::from(key_stride) != key_heap_len {
-            return Err(STRIDES.found(16, row_count * u64::from(key_stride), key_heap_len));
-        }
-        if value_stride != VARIABLE_VALUES && row_count * u64::from(value_stride) != value_heap_len
-        {
-            return Err(STRIDES.found(20, row_count * u64::from(value_stride), value_heap_len));
-        }
-        Ok(Self {
-            block_len: block_len as u32,
+        let layout = Self {
+            block_len: header.block_len.get(),
             row_count: row_count as u32,
             prefix_len: u32::from(header.prefix_len.get()),
             key_offsets: key_offsets as u32,
@@ -130,7 +135,8 @@ impl Layout {
             key_stride,
             columns,
             widths: header.widths,
-        })
+        };
+        (layout, end)
     }
 
     /// Bytes of the block.
@@ -193,6 +199,17 @@ impl<'a> DataBlock<'a> {
         }
     }
 
+    /// As [`parse`](Self::parse), for a block that it took before: leaves out the checks.
+    ///
+    /// With other bytes, rows read as errors or as nonsense, but never out of bounds: that is why
+    /// sums of positions wrap. `None` if there are too few bytes for a header.
+    #[inline]
+    #[must_use]
+    pub fn parse_again(bytes: &'a [u8]) -> Option<Self> {
+        let (header, _) = BlockHeader::ref_from_prefix(bytes).ok()?;
+        Some(Self { bytes, layout: Layout::place(header).0 })
+    }
+
     /// Puts a layout that [`parse`](Self::parse) worked out back onto the bytes of its block.
     ///
     /// With other bytes, rows read as errors or as nonsense, but never out of bounds.
@@ -232,10 +249,10 @@ impl<'a> DataBlock<'a> {
     #[inline]
     fn offset(&self, column: u32, row: u32) -> Option<u32> {
         if self.layout.columns & COLUMN_WIDE_OFFSETS == 0 {
-            let bytes = self.part(column + 2 * row, 2)?;
+            let bytes = self.part(column.wrapping_add(2 * row), 2)?;
             Some(u32::from(U16::read_from_bytes(bytes).ok()?.get()))
         } else {
-            let bytes = self.part(column + 4 * row, 4)?;
+            let bytes = self.part(column.wrapping_add(4 * row), 4)?;
             Some(U32::read_from_bytes(bytes).ok()?.get())
         }
     }
@@ -274,7 +291,7 @@ impl<'a> DataBlock<'a> {
     pub fn suffix(&self, row: u32) -> Result<&'a [u8], FormatError> {
         let found = (row < self.layout.row_count).then(|| {
             let (start, end) = self.suffix_range(row)?;
-            self.part(self.layout.keys + start, end - start)
+            self.part(self.layout.keys.wrapping_add(start), end - start)
         });
         found.flatten().ok_or_else(|| KEY_OFFSET.broken(u64::from(self.layout.key_offsets)))
     }
@@ -293,10 +310,11 @@ impl<'a> DataBlock<'a> {
                 (start, self.offset(layout.value_offsets, row + 1)?)
             } else {
                 let start = row.checked_mul(layout.value_stride)?;
-                (start, start + layout.value_stride)
+                (start, start.checked_add(layout.value_stride)?)
             };
             let inside = start <= end && end <= layout.value_heap_len;
-            inside.then(|| (layout.values + start) as usize..(layout.values + end) as usize)
+            let at = |offset| layout.values.wrapping_add(offset) as usize;
+            inside.then(|| at(start)..at(end))
         });
         found.flatten().ok_or_else(|| VALUE_OFFSET.broken(u64::from(layout.value_offsets)))
     }
@@ -318,12 +336,12 @@ impl<'a> DataBlock<'a> {
     pub(super) fn number(&self, column: u32, width: u8, row: u32) -> Option<(u64, u64)> {
         (row < self.layout.row_count).then_some(())?;
         let base = U64::read_from_bytes(self.part(column, 8)?).ok()?.get();
-        let at = column + 8;
+        let at = |len: u32| self.part(column.wrapping_add(8 + len * row), len);
         let delta = match width {
-            0 => u64::from(*self.part(at + row, 1)?.first()?),
-            1 => u64::from(U16::read_from_bytes(self.part(at + 2 * row, 2)?).ok()?.get()),
-            2 => u64::from(U32::read_from_bytes(self.part(at + 4 * row, 4)?).ok()?.get()),
-            3 => U64::read_from_bytes(self.part(at + 8 * row, 8)?).ok()?.get(),
+            0 => u64::from(*at(1)?.first()?),
+            1 => u64::from(U16::read_from_bytes(at(2)?).ok()?.get()),
+            2 => u64::from(U32::read_from_bytes(at(4)?).ok()?.get()),
+            3 => U64::read_from_bytes(at(8)?).ok()?.get(),
             _ => 0,
         };
         Some((base, delta))
