@@ -305,6 +305,11 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
     }
 
     #[inline]
+    fn is_plainly_visible(&self, snapshot: u64) -> bool {
+        self.current().is_some_and(|child| child.is_plainly_visible(snapshot))
+    }
+
+    #[inline]
     fn key(&self) -> &[u8] {
         self.current().map_or(&[], C::key)
     }

@@ -70,6 +70,15 @@ pub(crate) trait Cursor {
 
     /// Whether the cursor is on a row.
     fn valid(&self) -> bool;
+    /// Whether the cursor is on a row that a reader at `snapshot` sees whatever the time is, by a
+    /// glance: `false` means that the row has to be looked at.
+    #[inline]
+    fn is_plainly_visible(&self, snapshot: u64) -> bool {
+        self.valid()
+            && self.seqno() <= snapshot
+            && self.kind() == Kind::Put
+            && self.expires_at() == 0
+    }
     /// The user key.
     fn key(&self) -> &[u8];
     /// The seqno.

@@ -79,7 +79,7 @@ impl<C: Cursor> VisibleCursor<C> {
             return self.stay();
         }
         let moved = self.run.next_key();
-        if moved.is_ok() && self.is_plainly_visible() {
+        if moved.is_ok() && self.run.is_plainly_visible(self.snapshot) {
             return Ok(true);
         }
         self.settle(moved, Self::go_forward)
@@ -91,7 +91,15 @@ impl<C: Cursor> VisibleCursor<C> {
         if !self.shown {
             return self.stay();
         }
-        let moved = self.leave_backward();
+        let mut moved = self.leave_backward();
+        if moved.is_ok() && self.run.is_plainly_visible(self.snapshot) {
+            match self.run.prev_has_same_key() {
+                // A key's only version: there is no more to look at.
+                Ok(false) => return Ok(true),
+                Ok(true) => {}
+                Err(error) => moved = Err(error),
+            }
+        }
         self.settle(moved, Self::go_backward)
     }
 
@@ -228,15 +236,6 @@ impl<C: Cursor> VisibleCursor<C> {
     fn keep_key(&mut self) {
         self.key.clear();
         self.key.extend_from_slice(self.run.key());
-    }
-
-    /// Whether the run is on a row to show, by a glance that answers for nearly every row.
-    #[inline]
-    fn is_plainly_visible(&self) -> bool {
-        self.run.valid()
-            && self.run.seqno() <= self.snapshot
-            && self.run.kind() == Kind::Put
-            && self.run.expires_at() == 0
     }
 
     /// Whether the row, which is the newest of its key, says that the key has a value.

@@ -76,6 +76,11 @@ impl Cursor for RunCursor {
     }
 
     #[inline]
+    fn is_plainly_visible(&self, snapshot: u64) -> bool {
+        either!(self, cursor => cursor.is_plainly_visible(snapshot))
+    }
+
+    #[inline]
     fn valid(&self) -> bool {
         either!(self, cursor => cursor.valid())
     }

@@ -1,7 +1,8 @@
 //! Walking a table: a block at a time, a row at a time, both ways.
 //!
 //! The cursor keeps the columns of its block and the key of its row; the key's prefix stays in the
-//! buffer while the block lasts, so a step copies the suffix alone. While the rows of a block are
+//! buffer while the block lasts, so a step copies the suffix alone. In a plain block, one without
+//! kinds and expiries, that and finding the value is all that a step does. While the rows of a block are
 //! walked, the lines of the next one are asked for, a few with each row: columns that lie apart
 //! would otherwise each wait for memory.
 //!
@@ -17,12 +18,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::reader::Table;
+use crate::cpu::prefetch;
 use crate::error::Result;
 use crate::format::data_block::{DataBlock, Layout};
 use crate::format::row::Kind;
-use crate::storage::{Slice, prefetch};
+use crate::storage::Slice;
 
+mod key;
 mod rows;
+
+use key::KeyBuffer;
 
 /// Where the bytes of the current block are.
 #[derive(Clone, Debug)]
@@ -62,8 +67,10 @@ pub(crate) struct TableCursor {
     /// Where the block starts in the file.
     base: u64,
     layout: Option<Layout>,
+    /// Whether rows of the block are a key, a seqno and a value, and the seqno is read on demand.
+    is_plain: bool,
     row: u32,
-    key: Vec<u8>,
+    key: KeyBuffer,
     seqno: u64,
     kind: Kind,
     expires_at: u64,
@@ -84,8 +91,9 @@ impl TableCursor {
             block_index: 0,
             base: 0,
             layout: None,
+            is_plain: false,
             row: 0,
-            key: Vec::new(),
+            key: KeyBuffer::default(),
             seqno: 0,
             kind: Kind::Put,
             expires_at: 0,
@@ -113,6 +121,7 @@ impl TableCursor {
     fn leave(&mut self) {
         self.block = Block::None;
         self.layout = None;
+        self.is_plain = false;
         self.key.clear();
         self.seqno = 0;
         self.kind = Kind::Put;
@@ -136,17 +145,11 @@ impl TableCursor {
         };
         self.layout = Some(layout);
         self.plan_ahead(layout);
-        self.key.clear();
-        let prefix = DataBlock::with_layout(self.bytes(), layout).prefix().len();
-        let mut key = std::mem::take(&mut self.key);
-        key.extend_from_slice(self.bytes().get(self.prefix_range(prefix)).unwrap_or_default());
-        self.key = key;
+        let Self { table, block, key, is_plain, .. } = self;
+        let view = DataBlock::with_layout(bytes_of(table, block), layout);
+        *is_plain = view.is_plain();
+        key.set_prefix(view.prefix());
         Ok(())
-    }
-
-    fn prefix_range(&self, len: usize) -> Range<usize> {
-        let start = self.layout.map_or(0, |layout| layout.prefix_start());
-        start..start + len
     }
 
     /// Spreads the lines of the neighbouring block over the rows of this one.
@@ -168,7 +171,7 @@ impl TableCursor {
             _ => 0..0,
         };
         let lines = block_len.div_ceil(64);
-        self.ahead_step = 64 * lines.div_ceil(layout.row_count() as usize);
+        self.ahead_step = 64 * lines.div_ceil(layout.row_count().max(1) as usize);
     }
 
     #[inline]
@@ -194,23 +197,28 @@ impl TableCursor {
     #[inline]
     fn try_settle(&mut self, row: u32) -> Result<()> {
         self.prefetch_ahead();
-        let Self { table, block, layout, key, .. } = self;
-        let Some(layout) = *layout else { return Ok(()) };
-        let view = DataBlock::with_layout(bytes_of(table, block), layout);
-        if let Some((suffix, seqno, range)) = view.plain_row(row) {
-            key.truncate(layout.prefix_len());
-            key.extend_from_slice(suffix);
+        let Self { table, block, layout: Some(layout), key, .. } = self else { return Ok(()) };
+        let bytes = bytes_of(table, block);
+        let view = DataBlock::with_layout(bytes, *layout);
+        if self.is_plain
+            && let Some((suffix, value)) = view.plain_row(row)
+            && let Some(()) = key.set_suffix(bytes, suffix)
+        {
             self.row = row;
-            self.kind = Kind::Put;
-            self.seqno = seqno;
-            self.expires_at = 0;
-            self.value = ValueAt::Block(range);
+            self.value = ValueAt::Block(value);
             return Ok(());
         }
+        self.settle_slowly(row)
+    }
+
+    /// Moves onto a row of a block that has kinds or expiries, or that is broken.
+    #[inline(never)]
+    fn settle_slowly(&mut self, row: u32) -> Result<()> {
+        let Self { table, block, layout: Some(layout), key, .. } = self else { return Ok(()) };
+        let bytes = bytes_of(table, block);
+        let view = DataBlock::with_layout(bytes, *layout);
         let mut read = || {
-            let suffix = view.suffix(row)?;
-            key.truncate(layout.prefix_len());
-            key.extend_from_slice(suffix);
+            key.set_long_suffix(view.suffix(row)?);
             let (kind, out_of_line) = view.kind(row)?;
             Ok((kind, out_of_line, view.seqno(row)?, view.expires_at(row)?, view.value_range(row)?))
         };
@@ -257,7 +265,7 @@ impl TableCursor {
             return Ok(());
         };
         self.direction = Direction::Backward;
-        self.go_to(before, |layout| layout.row_count() - 1)
+        self.go_to(before, |layout| layout.row_count().saturating_sub(1))
     }
 
     fn go_to(&mut self, block: usize, row: impl FnOnce(&Layout) -> u32) -> Result<()> {

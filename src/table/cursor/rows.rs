@@ -2,8 +2,6 @@
 //!
 //! Spec: `format-spec/03-table.md`, "Scan". I/O: through a `Region`. Unsafe: none.
 
-use std::cmp::Ordering;
-
 use super::{Block, Direction, TableCursor, ValueAt};
 use crate::cursor::{Cursor, Location};
 use crate::error::Result;
@@ -18,7 +16,9 @@ impl Cursor for TableCursor {
 
     fn seek_last(&mut self) -> Result<()> {
         self.direction = Direction::Backward;
-        self.go_to(self.block_count().saturating_sub(1), |layout| layout.row_count() - 1)
+        self.go_to(self.block_count().saturating_sub(1), |layout| {
+            layout.row_count().saturating_sub(1)
+        })
     }
 
     fn seek(&mut self, key: &[u8], seqno: u64) -> Result<()> {
@@ -37,7 +37,7 @@ impl Cursor for TableCursor {
         if !self.valid() {
             return self.seek_last();
         }
-        let exact = self.seqno == seqno && self.key.as_slice().cmp(key) == Ordering::Equal;
+        let exact = self.seqno() == seqno && self.key.as_slice() == key;
         if exact { Ok(()) } else { self.prev() }
     }
 
@@ -114,23 +114,32 @@ impl Cursor for TableCursor {
     }
 
     #[inline]
+    fn is_plainly_visible(&self, snapshot: u64) -> bool {
+        self.is_plain && (self.table.max_seqno <= snapshot || self.seqno() <= snapshot)
+    }
+
+    #[inline]
     fn key(&self) -> &[u8] {
-        &self.key
+        self.key.as_slice()
     }
 
     #[inline]
     fn seqno(&self) -> u64 {
-        self.seqno
+        match self.view() {
+            // In a plain block seqnos don't fail.
+            Some(view) if self.is_plain => view.seqno(self.row).unwrap_or(u64::MAX),
+            _ => self.seqno,
+        }
     }
 
     #[inline]
     fn kind(&self) -> Kind {
-        self.kind
+        if self.is_plain { Kind::Put } else { self.kind }
     }
 
     #[inline]
     fn expires_at(&self) -> u64 {
-        self.expires_at
+        if self.is_plain { 0 } else { self.expires_at }
     }
 
     #[inline]
