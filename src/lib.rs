@@ -41,7 +41,7 @@ pub use engine::{LevelStats, Problem, RecoveryStats, Stats, VerifyReport};
 pub use error::{Error, FormatError, Result};
 pub use hooks::Clock;
 pub use iter::{Cursor, Entry, Iter};
-pub use options::{ChecksumPolicy, Durability, LogRecovery, Options, ReadMode};
+pub use options::{ChecksumPolicy, CompactionStyle, Durability, LogRecovery, Options, ReadMode};
 pub use range::KeyRange;
 pub use snapshot::Snapshot;
 pub use value::Value;

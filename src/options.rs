@@ -244,6 +244,24 @@ pub enum Durability {
     Sync,
 }
 
+/// How a tree keeps itself in shape: when tables are merged, and which.
+///
+/// It may differ from one opening to the next: each style goes on from what it finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompactionStyle {
+    /// Few sorted runs and little space: levels, each about ten times the one above it. For reads,
+    /// and for most uses.
+    #[default]
+    Leveled,
+    /// Few bytes written: runs of like size are merged into the next larger one. Reads look into
+    /// more runs, and overwritten rows stay longer.
+    SizeTiered,
+    /// Nothing is merged unless a call asks for it. Level 0 grows with every flush, and writers
+    /// are held back when it has grown too far.
+    Manual,
+}
+
 /// When the checksums of a table's blocks are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
