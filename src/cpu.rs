@@ -73,7 +73,7 @@ pub(crate) fn matching_bytes(group: &[u8; 16], byte: u8) -> u16 {
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
 pub(crate) fn matching_bytes(group: &[u8; 16], byte: u8) -> u16 {
-    portable::matching_bytes(group, byte)
+    matching_bytes_without_simd(group, byte)
 }
 
 /// Eight bytes of a group as a number.
@@ -84,29 +84,26 @@ fn half<const START: usize>(group: &[u8; 16]) -> u64 {
 }
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
-mod portable {
-    use super::half;
+fn matching_bytes_without_simd(group: &[u8; 16], byte: u8) -> u16 {
+    matching_bytes_of(half::<0>(group), byte) | (matching_bytes_of(half::<8>(group), byte) << 8)
+}
 
-    pub(super) fn matching_bytes(group: &[u8; 16], byte: u8) -> u16 {
-        matching_bytes_of(half::<0>(group), byte) | matching_bytes_of(half::<8>(group), byte) << 8
-    }
-
-    /// One bit for each byte of `word` that equals `byte`, the lowest byte's the lowest.
-    ///
-    /// Source: Warren, "Hacker's Delight", 6-1 (finding zero bytes) and 7-4 (compressing bits).
-    const fn matching_bytes_of(word: u64, byte: u8) -> u16 {
-        const LOW: u64 = 0x0101_0101_0101_0101;
-        const REST: u64 = LOW * 0x7f;
-        let differs = word ^ (LOW * byte as u64);
-        // The highest bit of a byte is set exactly if the byte is zero.
-        let zeros = !(((differs & REST) + REST) | differs | REST);
-        ((zeros >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
-    }
+/// One bit for each byte of `word` that equals `byte`, the lowest byte's the lowest.
+///
+/// Source: Warren, "Hacker's Delight", 6-1 (finding zero bytes) and 7-4 (compressing bits).
+#[cfg(any(test, not(target_arch = "x86_64")))]
+const fn matching_bytes_of(word: u64, byte: u8) -> u16 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const REST: u64 = LOW * 0x7f;
+    let differs = word ^ (LOW * byte as u64);
+    // The highest bit of a byte is set exactly if the byte is zero.
+    let zeros = !(((differs & REST) + REST) | differs | REST);
+    ((zeros >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{matching_bytes, portable, prefetch};
+    use super::{matching_bytes, matching_bytes_without_simd, prefetch};
 
     #[test]
     fn any_offset_can_be_asked_for() {
@@ -130,7 +127,7 @@ mod tests {
             for byte in 0..=255 {
                 let want = expected(&group, byte);
                 assert_eq!(matching_bytes(&group, byte), want, "{byte} in {group:?}");
-                assert_eq!(portable::matching_bytes(&group, byte), want, "{byte} in {group:?}");
+                assert_eq!(matching_bytes_without_simd(&group, byte), want, "{byte} in {group:?}");
             }
         }
     }

@@ -19,6 +19,7 @@
 //! Unsafe: none.
 
 mod cursor;
+mod heap;
 mod open;
 mod output;
 mod placement;

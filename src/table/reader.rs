@@ -70,13 +70,6 @@ pub(crate) struct Place {
     offset: u64,
 }
 
-/// A block that was read to the heap, with its columns.
-#[derive(Clone, Debug)]
-pub(super) struct HeapBlock {
-    pub(super) bytes: Bytes,
-    pub(super) layout: Layout,
-}
-
 /// Shows no bytes of the file: they are the user's, and many.
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,28 +210,6 @@ impl Table {
         }
     }
 
-    /// A block of a file that is not mapped, read and verified.
-    pub(super) fn heap_block(&self, block: usize) -> Result<HeapBlock> {
-        let offset = self.block_offset(block)?;
-        let next = self.block_offset(block + 1)?.min(self.data_len);
-        let base = self.data_offset + offset;
-        let len = next.checked_sub(offset).filter(|len| *len <= data_block::MAX_BLOCK_LEN);
-        let len = len.and_then(|len| usize::try_from(len).ok());
-        let len = len.ok_or_else(|| {
-            self.corrupt(base, data_block::LEN.found(8, data_block::MAX_BLOCK_LEN, next))
-        })?;
-        let bytes = match self.region.read(base, len)? {
-            Slice::Owned(bytes) => bytes,
-            Slice::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
-        };
-        let parsed = DataBlock::parse(&bytes).map_err(|error| self.corrupt(base, error))?;
-        if self.policy != ChecksumPolicy::Never {
-            self.verify_block(&parsed, base)?;
-        }
-        let layout = *parsed.layout();
-        Ok(HeapBlock { bytes, layout })
-    }
-
     /// Where to look for `key`, if the table has it; asks for the memory there, so that it is on its
     /// way while the caller does other things.
     ///
@@ -334,41 +305,6 @@ impl Table {
         let value =
             if out_of_line { self.long_value(value, base)? } else { Slice::Borrowed(value) };
         Ok(Found { kind, seqno, expires_at, value })
-    }
-
-    #[cold]
-    fn get_from_heap(
-        &self,
-        mut block: usize,
-        key: &[u8],
-        hash: u64,
-        seqno: u64,
-    ) -> Result<Option<Found<'_>>> {
-        loop {
-            let base = self.data_offset + self.block_offset(block)?;
-            let heap = self.heap_block(block)?;
-            let parsed = DataBlock::with_layout(&heap.bytes, heap.layout);
-            let broken = |error| self.corrupt(base, error);
-            if let Some(row) = parsed.find(key, fingerprint(hash), seqno).map_err(broken)? {
-                let (kind, out_of_line) = parsed.kind(row).map_err(broken)?;
-                let range = parsed.value_range(row).map_err(broken)?;
-                let value = if out_of_line {
-                    self.long_value(parsed.value(row).map_err(broken)?, base)?
-                } else {
-                    Slice::Owned(heap.bytes.slice(range))
-                };
-                return Ok(Some(Found {
-                    kind,
-                    seqno: parsed.seqno(row).map_err(broken)?,
-                    expires_at: parsed.expires_at(row).map_err(broken)?,
-                    value,
-                }));
-            }
-            block += 1;
-            if !heap.layout.continues() || block >= self.index_layout.block_count() {
-                return Ok(None);
-            }
-        }
     }
 
     /// The value that a reference in the block at `base` speaks of, verified.

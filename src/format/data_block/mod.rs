@@ -32,6 +32,7 @@ use crate::format::error::rules;
 
 mod builder;
 mod columns;
+mod fields;
 mod lookup;
 mod search;
 mod verify;
