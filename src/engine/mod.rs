@@ -44,6 +44,8 @@ use crate::wal::LogWriter;
 mod background;
 mod cleanup;
 mod commit;
+#[cfg_attr(not(test), expect(dead_code, reason = "the scheduler of jobs will ask the picker"))]
+mod compaction;
 mod flush;
 mod inspect;
 mod open;

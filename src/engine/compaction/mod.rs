@@ -1,0 +1,33 @@
+//! Compaction: a tree that keeps itself in shape for its readers.
+//!
+//! A flush adds a sorted run to level 0. Merging runs makes them fewer, and drops what newer rows
+//! hide; each merge costs writing. What to merge, and when, is decided here, apart from doing it.
+//!
+//! ```text
+//!   Shape (tables of a version) ─┐
+//!   Policy (options) ────────────┼─▶ pick ─▶ Plan: these tables become new ones on that level
+//!   Situation (jobs, quiet) ─────┘    │
+//!                                     ├─ quiet.rs     writes rest: the fewest runs, if cheap
+//!                                     ├─ leveled.rs   by score: level 0's tables, levels' sizes
+//!                                     └─ tiered.rs    runs of like size, as in SlateDB
+//! ```
+//!
+//! # Invariants
+//!
+//! - Picking is a pure function: no lock, no clock, no file; what it reads, it is given.
+//! - A plan never brings an old version of a key above a newer one, nor two tables of a level over
+//!   each other, also while other jobs run.
+//! - Each plan takes a table out of a level into a deeper one, so that plans come to an end.
+//!
+//! Spec: none. I/O: none. Unsafe: none.
+
+mod leveled;
+#[cfg(test)]
+mod model;
+mod picker;
+mod quiet;
+mod selection;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod tiered;
