@@ -29,5 +29,7 @@ mod quiet;
 mod selection;
 mod shape;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod tiered;
