@@ -276,7 +276,9 @@ impl Table {
     fn broken_lookup(&self, place: Place, key: &[u8], hash: u64, seqno: u64) -> Error {
         let base = self.data_offset + place.offset;
         let found = self.mapped_block_at(place).and_then(|block| {
-            block.find(key, fingerprint(hash), seqno).map_err(|error| self.corrupt(base, error))
+            let row = block.find(key, fingerprint(hash), seqno);
+            let value = row.and_then(|row| row.map_or(Ok(&[][..]), |row| block.value(row)));
+            value.map_err(|error| self.corrupt(base, error))
         });
         // A file that changes under the map may read well the second time.
         found.err().unwrap_or_else(|| self.corrupt(base, data_block::CHECKSUM.broken(0)))

@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //!
-//! - It finds what `find` finds. Where `find` gives an error, it says [`Lookup::Broken`].
+//! - It finds what `find` finds. Where `find` gives an error, or the value of the row that it finds
+//!   is broken, it says [`Lookup::Broken`].
 //!
 //! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
 
@@ -28,7 +29,7 @@ pub enum Lookup<'a> {
         /// Whether the next block goes on with the last key of this one.
         continues: bool,
     },
-    /// A row on the way breaks a rule; [`DataBlock::find`] says which.
+    /// A row on the way breaks a rule; [`DataBlock::find`], or the row's value, says which.
     Broken,
 }
 
@@ -93,9 +94,12 @@ impl<'a> DataBlock<'a> {
         let (start, end) = self.suffix_range(row)?;
         let suffix_start = layout.keys.wrapping_add(start);
         prefetch(self.bytes, suffix_start as usize);
-        let range = self.value_range(row).ok()?;
-        prefetch(self.bytes, range.start);
-        prefetch(self.bytes, range.end.saturating_sub(1));
+        // If it is broken that matters only for the row that is sought.
+        let range = self.value_range(row).ok();
+        if let Some(range) = &range {
+            prefetch(self.bytes, range.start);
+            prefetch(self.bytes, range.end.saturating_sub(1));
+        }
         let suffix = self.part(suffix_start, end - start)?;
         let Some((head, tail)) = key.split_at_checked(layout.prefix_len as usize) else {
             return Some(None);
@@ -106,7 +110,7 @@ impl<'a> DataBlock<'a> {
         if seqno != u64::MAX && self.seqno(row).ok()? > seqno {
             return Some(None);
         }
-        self.bytes.get(range).map(Some)
+        self.bytes.get(range?).map(Some)
     }
 
     #[inline]

@@ -385,6 +385,31 @@ fn walk(block: &DataBlock<'_>) {
     let _ = (block.verify(HASH_SEED), block.checksum_matches(0, 0));
 }
 
+/// A broken value matters only for the row that is sought: it was told of any row whose fingerprint
+/// is that of the key, because a lookup asks for the value's memory before it compares keys.
+#[test]
+fn lookup_passes_over_a_row_whose_value_is_broken() {
+    let row = |key: &[u8], value: &[u8]| Stored {
+        key: key.to_vec(),
+        seqno: 0,
+        kind: Kind::Put,
+        expires_at: 0,
+        value: value.to_vec(),
+        out_of_line: false,
+    };
+    let mut bytes = encode(&[row(b"a", b"1"), row(b"b", b"22"), row(b"c", b"333")], false);
+    let offsets = DataBlock::parse(&bytes).unwrap().layout().value_offsets as usize;
+    // The first value ends behind the heap, and all rows have one fingerprint.
+    bytes[offsets + 2] = 0xff;
+    bytes[32..35].fill(7);
+    let block = DataBlock::parse(&bytes).unwrap();
+    assert!(block.value(0).is_err() && block.value(1).is_err());
+    assert_eq!(lookup(&bytes, b"a", 7, 9), Lookup::Broken);
+    assert_eq!(lookup(&bytes, b"b", 7, 9), Lookup::Broken);
+    assert_eq!(lookup(&bytes, b"c", 7, 9), Lookup::Found { row: 2, plain: Some(b"333") });
+    assert_eq!(lookup(&bytes, b"d", 7, 9), Lookup::Absent { continues: false });
+}
+
 #[test]
 fn lookup_and_plain_rows_bear_bytes_that_were_never_parsed() {
     for bytes in samples() {
