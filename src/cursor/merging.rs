@@ -64,6 +64,11 @@ impl<C: Cursor> MergingCursor<C> {
 
     /// The child whose row the cursor is on.
     #[inline]
+    pub(crate) fn child(&self) -> Option<&C> {
+        self.current()
+    }
+
+    #[inline]
     fn current(&self) -> Option<&C> {
         self.children.get(self.top)
     }

@@ -1,7 +1,7 @@
 //! Cursors: many sorted runs seen as one.
 //!
 //! A *run* is anything sorted by internal key (user key ascending, seqno descending): a memtable
-//! or a table. Each has a cursor of its own that implements [`Cursor`]; [`MergingCursor`] makes
+//! a table, or a level. Each has a cursor of its own that implements [`Cursor`]; [`MergingCursor`] makes
 //! one run of many, and [`VisibleCursor`] shows of it what a snapshot sees.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!        ▲
 //!   MergingCursor    every version of every key, in the order of the internal keys
 //!     ▲  ▲  ▲
-//!   memtable · table · table
+//!   memtable · table · level    the disjoint tables of a level end to end: ConcatCursor
 //! ```
 //!
 //! # Invariants
@@ -23,9 +23,11 @@ use crate::error::Result;
 use crate::format::row::Kind;
 use crate::value::Value;
 
+mod concat;
 mod merging;
 mod visible;
 
+pub(crate) use concat::{ConcatCursor, Parts};
 pub(crate) use merging::MergingCursor;
 pub(crate) use visible::VisibleCursor;
 

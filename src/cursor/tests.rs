@@ -54,6 +54,59 @@ fn a_row_in_two_runs_comes_from_the_first_one_first() {
     }
 }
 
+/// Runs in memory whose keys ascend from one to the next.
+struct Shelf(Vec<Vec<Version>>, Calls);
+
+impl Parts for Shelf {
+    type Cursor = VecCursor;
+
+    fn part_count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn largest(&self, part: usize) -> &[u8] {
+        self.0.get(part).and_then(|rows| rows.last()).map_or(&[], |row| &row.key)
+    }
+
+    fn open(&self, part: usize) -> Result<Option<VecCursor>> {
+        let rows = self.0.get(part).cloned();
+        Ok(rows.map(|rows| {
+            let mut cursor = VecCursor::new(rows);
+            cursor.calls = self.1.clone();
+            cursor
+        }))
+    }
+}
+
+/// Cuts sorted rows into parts, never between two versions of a key.
+fn cut(random: &mut SmallRng, rows: &[Version], mean_len: usize) -> Vec<Vec<Version>> {
+    let mut parts: Vec<Vec<Version>> = Vec::new();
+    for row in rows {
+        let last_key = parts.last().and_then(|part| part.last()).map(|row| &row.key);
+        let may_cut = last_key.is_none_or(|key| *key != row.key);
+        if may_cut && (parts.is_empty() || random.random_range(0..mean_len) == 0) {
+            parts.push(Vec::new());
+        }
+        parts.last_mut().unwrap().push(row.clone());
+    }
+    parts
+}
+
+#[test]
+fn disjoint_runs_end_to_end_are_one_run() {
+    for seed in 0..150 {
+        println!("seed {seed}");
+        let mut random = SmallRng::seed_from_u64(seed);
+        let row_count = random.random_range(0..200);
+        let mut rows = random_rows(&mut random, row_count, true);
+        rows.sort_by(|a, b| a.key.cmp(&b.key).then(b.seqno.cmp(&a.seqno)));
+        let mean_len = random.random_range(1..40);
+        let parts = cut(&mut random, &rows, mean_len);
+        let mut concat = ConcatCursor::new(Shelf(parts, Calls::default()));
+        check_moves_agree(&mut random, &mut concat, &mut VecCursor::new(rows));
+    }
+}
+
 #[test]
 fn no_runs_are_a_run_without_rows() {
     let mut merged = MergingCursor::<VecCursor>::new(Vec::new());
