@@ -255,6 +255,38 @@ impl Db {
         self.engine().flush()
     }
 
+    /// Merges everything into one sorted run, on return: hidden versions and tombstones are gone, and
+    /// a read looks into one table. O(database): reads and writes all of it, unless it is so already.
+    ///
+    /// Readers and writers go on meanwhile; what they write is not part of it. There is no need to
+    /// call this: tables are merged in the background, see [`CompactionStyle`](crate::CompactionStyle).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush); [`Error::Corrupt`] if a table can't be read. All tables stay then.
+    pub fn compact(&self) -> Result<()> {
+        self.engine().compact()
+    }
+
+    /// Merges the tables that may hold keys of a range down to the last level, on return.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub fn compact_range(&self, range: impl KeyRange) -> Result<()> {
+        self.engine().compact_range(&range)
+    }
+
+    /// Waits until no flush and no merge is due, and does what is due: then reads look into as few
+    /// tables as they ever will if nothing more is written. The memtable stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub fn wait_idle(&self) -> Result<()> {
+        self.engine().wait_idle()
+    }
+
     /// Reads and checks every byte of every file that the database needs. O(database).
     ///
     /// Writers wait meanwhile; readers don't.

@@ -37,7 +37,9 @@ mod wal;
 pub use batch::WriteBatch;
 pub use bytes::Bytes;
 pub use db::Db;
-pub use engine::{LevelStats, Problem, RecoveryStats, Stats, VerifyReport};
+pub use engine::{
+    JobStats, LevelStats, Problem, RecoveryStats, RunningJob, Stats, VerifyReport, WriteStats,
+};
 pub use error::{Error, FormatError, Result};
 pub use hooks::Clock;
 pub use iter::{Cursor, Entry, Iter};

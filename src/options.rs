@@ -55,6 +55,7 @@ pub struct Options {
     pub(crate) read_mode: ReadMode,
     pub(crate) log_recovery: LogRecovery,
     pub(crate) background_threads: usize,
+    pub(crate) compaction: CompactionStyle,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -72,6 +73,7 @@ impl Default for Options {
             read_mode: ReadMode::default(),
             log_recovery: LogRecovery::default(),
             background_threads: 2,
+            compaction: CompactionStyle::Leveled,
             clock: Arc::new(SystemClock),
         }
     }
@@ -158,10 +160,16 @@ impl Options {
         Self { log_recovery: recovery, ..self }
     }
 
+    /// Sets how tables are merged. Default: [`CompactionStyle::Leveled`].
+    pub fn compaction(self, style: CompactionStyle) -> Self {
+        Self { compaction: style, ..self }
+    }
+
     /// Sets how many threads work in the background. Default: 2; at most 256.
     ///
-    /// With 0 there are none: the write that fills the memtable flushes it, and everything else
-    /// happens only when called for.
+    /// They flush and merge tables; of two and more, one is kept free for flushes. With 0 there are
+    /// none: the write that fills the memtable flushes it, and everything else happens only when
+    /// called for.
     pub fn background_threads(self, n: usize) -> Self {
         Self { background_threads: n, ..self }
     }
@@ -257,8 +265,8 @@ pub enum CompactionStyle {
     /// Few bytes written: runs of like size are merged into the next larger one. Reads look into
     /// more runs, and overwritten rows stay longer.
     SizeTiered,
-    /// Nothing is merged unless a call asks for it. Level 0 grows with every flush, and writers
-    /// are held back when it has grown too far.
+    /// Nothing is merged unless a call asks for it. Level 0 grows with every flush, and reads look
+    /// into each of its tables; writers are not held back for that.
     Manual,
 }
 

@@ -1,35 +1,53 @@
-//! Background threads: they flush frozen memtables, and sleep otherwise.
+//! Background threads: they flush and compact, and sleep otherwise.
 //!
 //! # Invariants
 //!
 //! - An idle database uses no CPU: a thread waits until a memtable is frozen, a write asks for a
-//!   retry, or the database closes.
+//!   retry, reads have paid for a merge, or the database closes. It waits for a time only while there
+//!   is a merge to do as soon as writes rest.
+//! - Flushes come first: of two and more threads one never compacts.
 //! - A thread that panics ends the database's writes, not the process: the failure is told by the
 //!   next write.
 //!
-//! Spec: none. I/O: through a flush. Unsafe: none.
+//! Spec: none. I/O: through flushes and compactions. Unsafe: none.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
+use super::compaction::Claim;
 use super::{Engine, lock};
 use crate::error::{Error, Result};
 
+/// Writes rest if none came for so long.
+const REST: Duration = Duration::from_millis(500);
+
+/// What a thread does next.
+enum Work<'e> {
+    Flush,
+    Compact(Claim<'e>),
+}
+
 impl Engine {
-    /// Starts the threads that the options ask for. Flushes follow each other, so today more than
-    /// one thread would find nothing to do.
+    /// Starts the threads that the options ask for.
     pub(super) fn start_threads(self: &Arc<Self>) -> Result<()> {
-        if self.options.background_threads == 0 {
-            return Ok(());
+        for _ in 0..self.options.background_threads {
+            let engine = Arc::clone(self);
+            let builder = thread::Builder::new().name("tinydb".into());
+            #[expect(clippy::disallowed_methods, reason = "the engine's threads start here")]
+            let started = builder.spawn(move || engine.work());
+            match started {
+                Ok(thread) => lock(&self.threads).push(thread),
+                Err(error) => {
+                    lock(&self.tree).closing = true;
+                    self.changed.notify_all();
+                    self.join_threads();
+                    return Err(Error::io("start a thread for", self.storage.root(), error));
+                }
+            }
         }
-        let engine = Arc::clone(self);
-        let builder = thread::Builder::new().name("tinydb-flush".into());
-        #[expect(clippy::disallowed_methods, reason = "the engine's threads start here")]
-        let started = builder.spawn(move || engine.work());
-        let thread =
-            started.map_err(|error| Error::io("start a thread for", self.storage.root(), error))?;
-        lock(&self.threads).push(thread);
         Ok(())
     }
 
@@ -43,34 +61,53 @@ impl Engine {
     }
 
     fn work(&self) {
-        while self.wait_for_work() {
-            let flushed = catch_unwind(AssertUnwindSafe(|| self.flush_oldest()));
-            if flushed.is_err() {
-                let error = Error::Poisoned { reason: "the flushing thread panicked".into() };
+        while let Some(work) = self.wait_for_work() {
+            let done = catch_unwind(AssertUnwindSafe(|| match work {
+                // Failures are kept in the tree.
+                Work::Flush => drop(self.flush_oldest()),
+                Work::Compact(claim) => drop(self.run_claim(&claim)),
+            }));
+            let mut tree = lock(&self.tree);
+            tree.flush_is_claimed = false;
+            if done.is_err() {
+                let error = Error::Poisoned { reason: "a background thread panicked".into() };
                 self.poison(&error);
-                lock(&self.tree).failure = Some(error);
+                tree.failure = Some(error);
+                drop(tree);
                 self.changed.notify_all();
                 return;
             }
         }
     }
 
-    /// Sleeps until there is a memtable to flush; false if the database closes.
-    fn wait_for_work(&self) -> bool {
+    /// Sleeps until there is something to do; `None` if the database closes.
+    fn wait_for_work(&self) -> Option<Work<'_>> {
         let mut tree = lock(&self.tree);
         // After a failure the next try waits for somebody who asks for it.
         let mut may_retry = tree.failure.is_none();
+        let mut rested_at = None;
         loop {
             if tree.closing {
-                return false;
+                return None;
             }
-            if !tree.frozen.is_empty() && may_retry && self.poison.get().is_none() {
-                return true;
+            let is_poisoned = self.poison.get().is_some();
+            if !tree.frozen.is_empty() && may_retry && !is_poisoned && !tree.flush_is_claimed {
+                tree.flush_is_claimed = true;
+                return Some(Work::Flush);
             }
-            tree = match self.changed.wait(tree) {
-                Ok(tree) => tree,
-                Err(poisoned) => poisoned.into_inner(),
-            };
+            let visible = self.visible.load(Ordering::Acquire);
+            let is_quiet = rested_at == Some(visible) && tree.frozen.is_empty();
+            if !is_poisoned && let Some(claim) = self.claim_next(&mut tree, is_quiet) {
+                return Some(Work::Compact(claim));
+            }
+            if !is_poisoned && !is_quiet && self.waits_for_rest(&tree) {
+                let (woken, timed_out) = self.wait_at_most(tree, REST);
+                tree = woken;
+                let now = self.visible.load(Ordering::Acquire);
+                rested_at = (timed_out && now == visible).then_some(now);
+            } else {
+                tree = self.wait_for_change(tree);
+            }
             may_retry = true;
         }
     }

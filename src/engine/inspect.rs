@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{Engine, lock};
 use crate::error::{Error, Result};
@@ -27,14 +29,108 @@ pub struct Stats {
     pub frozen_memtables: u64,
     /// The largest seqno that readers see.
     pub last_seqno: u64,
-    /// Bytes of open tables that the system maps with huge pages now; 0 where it doesn't tell.
+    /// Bytes of open tables that the system maps with huge pages now; 0 where it doesn't tell, and
+    /// after a close.
     pub huge_page_bytes: u64,
     /// Bytes of the tables that are open.
     pub open_table_bytes: u64,
-    /// Why the last flush failed; `None` if it did not.
+    /// Why the last flush or compaction failed; `None` if it did not.
     pub background_error: Option<String>,
+    /// What was written since the database was opened.
+    pub written: WriteStats,
+    /// Compactions that run now.
+    pub running_jobs: Vec<RunningJob>,
+    /// The last compactions since the database was opened, the oldest first; at most 16.
+    pub finished_jobs: Vec<JobStats>,
     /// What opening the database recovered.
     pub recovery: RecoveryStats,
+}
+
+/// What was written since a database was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteStats {
+    /// Bytes of keys and values of all operations.
+    pub user_bytes: u64,
+    /// Bytes of log records; what is filled with zeros ahead of them is not counted.
+    pub log_bytes: u64,
+    /// Bytes of tables that flushes wrote.
+    pub flushed_bytes: u64,
+    /// Bytes of tables that compactions wrote.
+    pub compacted_bytes: u64,
+    /// How long writers waited because work had piled up.
+    pub waited: Duration,
+    /// How often a writer stood still until some of it was done.
+    pub stop_count: u64,
+}
+
+impl WriteStats {
+    /// Bytes written for each byte of keys and values; 0 if there were none.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
+    pub fn amplification(&self) -> f64 {
+        let written = self.log_bytes + self.flushed_bytes + self.compacted_bytes;
+        if self.user_bytes == 0 { 0.0 } else { written as f64 / self.user_bytes as f64 }
+    }
+}
+
+/// A compaction that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningJob {
+    /// Why it was started, in a word.
+    pub reason: String,
+    /// The level that its outputs will belong to.
+    pub output_level: u32,
+    /// How many tables it replaces.
+    pub input_tables: u64,
+    /// Their bytes.
+    pub input_bytes: u64,
+    /// Their rows.
+    pub input_rows: u64,
+    /// How many of these it has read.
+    pub rows_done: u64,
+}
+
+/// A compaction that has ended well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobStats {
+    /// Why it was started, in a word.
+    pub reason: String,
+    /// Whether tables only changed their level and nothing was rewritten.
+    pub is_move: bool,
+    /// The level of its outputs.
+    pub output_level: u32,
+    /// How many tables it replaced.
+    pub input_tables: u64,
+    /// Their bytes.
+    pub input_bytes: u64,
+    /// Bytes of the tables that it wrote.
+    pub output_bytes: u64,
+    /// Rows that it read.
+    pub rows_in: u64,
+    /// Rows that it wrote.
+    pub rows_out: u64,
+    /// Rows that newer ones hid.
+    pub rows_hidden: u64,
+    /// Tombstones that had nothing left to hide.
+    pub tombstones_dropped: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Counters of an open database.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Bytes of keys and values.
+    pub(super) user: AtomicU64,
+    /// Bytes of log records.
+    pub(super) log: AtomicU64,
+    /// Bytes of tables that flushes wrote.
+    pub(super) flushed: AtomicU64,
+    /// Bytes of tables that compactions wrote.
+    pub(super) compacted: AtomicU64,
 }
 
 /// Figures of one level.
@@ -152,21 +248,30 @@ pub struct Problem {
 impl Engine {
     /// Figures of this moment; the last ones if the database is closed.
     pub(crate) fn stats(&self) -> Stats {
-        match &*lock(&self.last_stats) {
-            Some(stats) => stats.clone(),
-            None => self.collect_stats(),
+        if let Some(stats) = &*lock(&self.last_stats) {
+            return stats.clone();
         }
+        let mut stats = self.collect_stats();
+        stats.huge_page_bytes = self.huge_page_bytes();
+        stats
     }
 
     pub(super) fn collect_stats(&self) -> Stats {
         let view = self.view.load();
         let mut stats = Stats {
             frozen_memtables: view.frozen.len() as u64,
-            last_seqno: self.visible.load(std::sync::atomic::Ordering::Acquire),
-            background_error: lock(&self.tree).failure.as_ref().map(ToString::to_string),
+            last_seqno: self.visible.load(Ordering::Acquire),
+            written: self.write_stats(),
             recovery: self.recovery.clone(),
             ..Stats::default()
         };
+        {
+            let tree = lock(&self.tree);
+            let failure = tree.failure.as_ref().map(ToString::to_string);
+            stats.background_error = failure.or_else(|| Self::compaction_failure(&tree));
+            stats.running_jobs = Self::running_jobs(&tree);
+            stats.finished_jobs = tree.compactions.finished.iter().cloned().collect();
+        }
         for memtable in std::iter::once(&view.active).chain(&view.frozen) {
             stats.memtable_rows += memtable.len() as u64;
             stats.memtable_bytes += memtable.memory_len() as u64;
@@ -183,10 +288,29 @@ impl Engine {
             level.rows += record.row_count;
             if let Some(table) = handle.opened() {
                 stats.open_table_bytes += table.region().len();
-                stats.huge_page_bytes += table.region().huge_page_len().unwrap_or(0);
             }
         }
         stats
+    }
+
+    /// Asking the system takes milliseconds, so a close does without.
+    fn huge_page_bytes(&self) -> u64 {
+        let view = self.view.load();
+        let open = view.version.tables().iter().filter_map(|handle| handle.opened());
+        open.map(|table| table.region().huge_page_len().unwrap_or(0)).sum()
+    }
+
+    fn write_stats(&self) -> WriteStats {
+        let (waited, stop_count) = self.pressure.waited();
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WriteStats {
+            user_bytes: load(&self.counters.user),
+            log_bytes: load(&self.counters.log),
+            flushed_bytes: load(&self.counters.flushed),
+            compacted_bytes: load(&self.counters.compacted),
+            waited,
+            stop_count,
+        }
     }
 
     /// Reads and checks every file that the newest version needs.

@@ -4,16 +4,17 @@
 //!   write ─▶ commit queue ─▶ log ─▶ memtable ─▶ visible seqno          readers: View (no lock)
 //!                                      │ full: frozen                        ▲ swapped in
 //!                                      ▼                                     │
-//!                       flush ─▶ tables ─▶ manifest ─▶ new Version ──────────┘
+//!            flush, compaction ─▶ tables ─▶ manifest ─▶ new Version ─────────┘
 //! ```
 //!
 //! # Lock order
 //!
 //! A thread takes locks from left to right only, and may leave some out:
 //!
-//! `writer` (log, memtable, next seqno) → `publisher` (a flush, the manifest) → `older_logs` →
-//! `tree` (frozen memtables; held for moments). The commit queue's lock is never held while
-//! another is taken. Readers take none: the view is swapped atomically.
+//! `writer` (log, memtable, next seqno) → `flushing` (one flush) → `publisher` (the manifest) →
+//! `older_logs` → `tree` (what waits and what runs; held for moments). A compaction runs without any
+//! lock and takes `publisher` to publish. The commit queue's lock is never held while another is
+//! taken. Readers take none: the view is swapped atomically.
 //!
 //! # Invariants
 //!
@@ -27,7 +28,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
@@ -44,11 +45,13 @@ use crate::wal::LogWriter;
 mod background;
 mod cleanup;
 mod commit;
-#[cfg_attr(not(test), expect(dead_code, reason = "the scheduler of jobs will ask the picker"))]
 mod compaction;
 mod flush;
 mod inspect;
 mod open;
+mod outputs;
+mod pressure;
+mod publish;
 mod read;
 mod recovery;
 mod run;
@@ -56,11 +59,17 @@ mod version;
 mod view;
 mod write;
 
-pub use inspect::{LevelStats, Problem, RecoveryStats, Stats, VerifyReport};
+pub use inspect::{
+    JobStats, LevelStats, Problem, RecoveryStats, RunningJob, Stats, VerifyReport, WriteStats,
+};
 pub(crate) use read::{Hit, Now};
 pub(crate) use view::{Pin, Scan, View};
 
 use commit::CommitQueue;
+use compaction::{Compactions, ReadMeter};
+use inspect::Counters;
+use pressure::Pressure;
+use version::Version;
 
 /// One open database.
 pub(crate) struct Engine {
@@ -70,16 +79,23 @@ pub(crate) struct Engine {
     hash_seed: u64,
     merge_operator: Option<String>,
     view: ArcSwap<View>,
+    /// Odd while a view is being swapped in; see `at_one_moment`.
+    installations: AtomicU64,
+    meter: Arc<ReadMeter>,
     /// The largest seqno that readers see.
     visible: AtomicU64,
     queue: CommitQueue,
     writer: Mutex<Writer>,
+    /// Held by the one flush that runs.
+    flushing: Mutex<()>,
     publisher: Mutex<Publisher>,
     /// Logs of frozen memtables that are not synced, oldest first.
     older_logs: Mutex<VecDeque<LogWriter>>,
     tree: Mutex<Tree>,
     /// Told when `tree` changed: a memtable was frozen or flushed, a flush failed, a close began.
-    changed: Condvar,
+    changed: Arc<Condvar>,
+    pressure: Pressure,
+    counters: Counters,
     next_file_number: AtomicU64,
     /// The newest manifest's number, for the headers of logs.
     manifest_number: AtomicU64,
@@ -112,13 +128,16 @@ struct Publisher {
     previous_manifest: Option<u64>,
 }
 
-/// Memtables that wait to be flushed.
+/// What waits to be done, and what is being done.
 #[derive(Debug, Default)]
 struct Tree {
     /// Oldest first.
     frozen: VecDeque<Frozen>,
     /// Why the last flush failed; gone when a retry succeeds.
     failure: Option<Error>,
+    /// A background thread has taken the next flush on itself.
+    flush_is_claimed: bool,
+    compactions: Compactions,
     closing: bool,
 }
 
@@ -153,9 +172,31 @@ impl Engine {
     /// [`Error::Closed`].
     pub(crate) fn pin(&self) -> Result<Pin> {
         self.check_open()?;
-        let seqno = self.visible.load(Ordering::Acquire);
-        let view = self.view.load_full();
-        Ok(Pin { view, seqno, now_secs: now_secs(&*self.options.clock) })
+        let now_secs = now_secs(&*self.options.clock);
+        Ok(self.at_one_moment(ArcSwap::load_full, |view, seqno| Pin { view, seqno, now_secs }))
+    }
+
+    /// Takes the view and the seqno of one moment.
+    ///
+    /// A view may lack versions that were hidden when it was made, and later rows lie in memtables
+    /// that it does not know: so no view may be read at a seqno of another view's time. The counter
+    /// of installations tells whether one came in between; it is as a seqlock's.
+    #[inline]
+    fn at_one_moment<V, T>(
+        &self,
+        load: impl Fn(&ArcSwap<View>) -> V,
+        take: impl FnOnce(V, u64) -> T,
+    ) -> T {
+        loop {
+            let before = self.installations.load(Ordering::Acquire);
+            let view = load(&self.view);
+            let seqno = self.visible.load(Ordering::Acquire);
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.installations.load(Ordering::Relaxed) == before {
+                return take(view, seqno);
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// Reads one key at this moment and hands what it found to `take`.
@@ -171,8 +212,7 @@ impl Engine {
         take: impl FnOnce(Hit<'_>) -> T,
     ) -> Result<Option<T>> {
         self.check_open()?;
-        let seqno = self.visible.load(Ordering::Acquire);
-        let view = self.view.load();
+        let (view, seqno) = self.at_one_moment(ArcSwap::load, |view, seqno| (view, seqno));
         Ok(view.get(key, seqno, Now::Clock(&*self.options.clock), want_seqno)?.map(take))
     }
 
@@ -207,8 +247,11 @@ impl Engine {
     }
 
     /// Swaps in what readers see next. Under the lock of `tree`, so views follow each other.
-    fn install(&self, _tree: &MutexGuard<'_, Tree>, view: View) {
+    fn install(&self, tree: &MutexGuard<'_, Tree>, active: Arc<Memtable>, version: Arc<Version>) {
+        let view = View::of(tree, active, version, Arc::clone(&self.meter));
+        self.installations.fetch_add(1, Ordering::AcqRel);
         self.view.store(Arc::new(view));
+        self.installations.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Closes the database: no call works after it, all writes are durable, the lock is free.
@@ -224,15 +267,21 @@ impl Engine {
                 return Ok(());
             }
             let synced = self.seal_logs(&mut writer);
-            *lock(&self.last_stats) = Some(self.collect_stats());
             self.closed.store(true, Ordering::Release);
             synced
         };
         lock(&self.tree).closing = true;
         self.changed.notify_all();
         self.join_threads();
-        // A flush that another thread had begun ends before the lock is free.
+        // What other threads had begun ends before the lock is free.
+        drop(lock(&self.flushing));
+        let mut tree = lock(&self.tree);
+        while tree.compactions.is_running() {
+            tree = self.wait_for_change(tree);
+        }
+        drop(tree);
         drop(lock(&self.publisher));
+        *lock(&self.last_stats) = Some(self.collect_stats());
         lock(&self.lock).take();
         synced
     }

@@ -22,10 +22,14 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use arc_swap::ArcSwap;
 
 use super::commit::CommitQueue;
+use super::compaction::ReadMeter;
+use super::inspect::Counters;
+use super::outputs::record_of;
+use super::pressure::Pressure;
 use super::recovery::{Replay, Replayer};
 use super::version::Version;
 use super::view::View;
-use super::{Engine, Publisher, Tree, Writer, flush, lock};
+use super::{Engine, Publisher, Tree, Writer, lock};
 use crate::error::{Error, Result};
 use crate::format::file_name::{self, FileName};
 use crate::format::manifest::ManifestData;
@@ -79,8 +83,7 @@ impl Engine {
         let mut data = publisher.manifest.clone();
         if memtable.memory_len() > self.options.memtable_size / FLUSH_FRACTION {
             let infos = self.write_tables(&memtable)?;
-            self.storage.sync_dir()?;
-            data.tables.extend(infos.into_iter().map(flush::record_of));
+            data.tables.extend(infos.into_iter().map(|info| record_of(info, 0)));
             data.last_seqno = replay.last_seqno;
             data.oldest_log = self.take_file_number();
         } else if memtable.is_empty() {
@@ -106,7 +109,7 @@ impl Engine {
         let tables = publisher.manifest.tables.iter().cloned();
         let version = Version::new(tables.map(|record| self.handle_of(record)).collect());
         let active = Arc::clone(&writer.memtable);
-        self.install(&tree, View::of(&tree, active, Arc::new(version)));
+        self.install(&tree, active, Arc::new(version));
         self.clean_up_after_recovery(&publisher, &kept_logs);
         Ok(())
     }
@@ -222,12 +225,21 @@ fn assemble(
         Arc::new(handle)
     });
     let version = Arc::new(Version::new(tables.collect()));
-    let view = View { active: Arc::clone(&memtable), frozen: Vec::new(), version };
+    let changed = Arc::new(Condvar::new());
+    let meter = Arc::new(ReadMeter::new(Arc::clone(&changed)));
+    let view = View {
+        active: Arc::clone(&memtable),
+        frozen: Vec::new(),
+        version,
+        meter: Arc::clone(&meter),
+    };
     Engine {
         database_id: manifest.database_id,
         hash_seed: manifest.hash_seed,
         merge_operator: manifest.merge_operator.clone(),
         view: ArcSwap::from_pointee(view),
+        installations: AtomicU64::new(0),
+        meter,
         visible: AtomicU64::new(replay.last_seqno),
         queue: CommitQueue::default(),
         writer: Mutex::new(Writer {
@@ -238,7 +250,10 @@ fn assemble(
         }),
         older_logs: Mutex::new(VecDeque::new()),
         tree: Mutex::new(Tree::default()),
-        changed: Condvar::new(),
+        changed,
+        flushing: Mutex::new(()),
+        pressure: Pressure::default(),
+        counters: Counters::default(),
         next_file_number: AtomicU64::new(next_file_number),
         manifest_number: AtomicU64::new(manifest.manifest_number),
         publisher: Mutex::new(Publisher { manifest, previous_manifest }),

@@ -131,14 +131,19 @@ impl View {
     ) -> Result<Option<Hit<'_>>> {
         // All tables that a database writes share one hash seed, so this hashes once.
         let mut hashed: Option<(u64, u64)> = None;
-        let tables = self.version.tables();
-        for (index, handle) in tables.iter().enumerate() {
+        let run_count = self.version.run_count();
+        let mut probed = 0;
+        for (index, run) in self.version.runs().enumerate() {
             // In the last run that can hold the key a hit is likely: there the block is located
             // first and is on its way, as is the filter's line, before the filter is asked.
-            let is_last = index + 1 == tables.len();
-            if !is_last && !handle.covers(key) {
-                continue;
-            }
+            let is_last = index + 1 == run_count;
+            let handle = match run.only() {
+                Some(only) if is_last => only,
+                _ => match run.find(key) {
+                    Some(handle) => handle,
+                    None => continue,
+                },
+            };
             let table = handle.table()?;
             let seed = table.hash_seed();
             let hash = match hashed {
@@ -146,6 +151,10 @@ impl View {
                 _ => hash_key(key, seed),
             };
             hashed = Some((seed, hash));
+            probed += 1;
+            if probed == 2 {
+                self.meter.count_get(hash);
+            }
             table.prefetch_filter(hash);
             let located = if is_last { Some(table.locate(key)?) } else { None };
             if !table.may_contain(hash)? {

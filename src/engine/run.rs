@@ -1,12 +1,14 @@
-//! A run of the tree: a memtable or a table, behind one cursor type.
+//! A run of the tree: a memtable, a table, or a level, behind one cursor type.
 //!
 //! An enum, not a trait object, so that the steps of a scan are direct calls.
 //!
 //! Spec: none. I/O: none of its own. Unsafe: none.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::cursor::{Cursor, Location};
+use super::version::{TableHandle, Version};
+use crate::cursor::{ConcatCursor, Cursor, Location, Parts};
 use crate::error::Result;
 use crate::format::row::Kind;
 use crate::memtable::{Memtable, MemtableCursor};
@@ -17,15 +19,65 @@ use crate::value::Value;
 #[derive(Debug)]
 pub(super) enum Run {
     Memtable(Arc<Memtable>),
-    /// The index of the table in the version.
-    Table(usize),
+    /// The tables of the run, as places in the version.
+    Tables(Range<usize>),
 }
 
-/// A position in a memtable or in a table.
+/// The tables of a level, for a cursor that walks one after the other.
+#[derive(Debug)]
+pub(crate) struct LevelTables {
+    tables: Vec<Arc<TableHandle>>,
+}
+
+impl LevelTables {
+    /// These tables, which hold disjoint ranges of keys in ascending order.
+    pub(super) const fn new(tables: Vec<Arc<TableHandle>>) -> Self {
+        Self { tables }
+    }
+}
+
+impl Parts for LevelTables {
+    type Cursor = TableCursor;
+
+    fn part_count(&self) -> usize {
+        self.tables.len()
+    }
+
+    fn largest(&self, part: usize) -> &[u8] {
+        self.tables.get(part).map_or(&[], |table| &table.record.largest)
+    }
+
+    fn open(&self, part: usize) -> Result<Option<TableCursor>> {
+        let Some(handle) = self.tables.get(part) else { return Ok(None) };
+        Ok(Some(TableCursor::new(Arc::clone(handle.table()?))))
+    }
+}
+
+/// A position in a memtable, in a table or in a level.
 #[derive(Debug)]
 pub(crate) enum RunCursor {
     Memtable(MemtableCursor),
     Table(Box<TableCursor>),
+    Level(Box<ConcatCursor<LevelTables>>),
+}
+
+impl RunCursor {
+    /// A cursor over the tables of a run of `version`.
+    pub(super) fn over(version: &Version, run: &Range<usize>) -> Result<Self> {
+        let tables = version.tables().get(run.clone()).unwrap_or_default();
+        Ok(match tables {
+            [only] => Self::Table(Box::new(TableCursor::new(Arc::clone(only.table()?)))),
+            tables => Self::Level(Box::new(ConcatCursor::new(LevelTables::new(tables.to_vec())))),
+        })
+    }
+
+    /// Which table of its run the row is from.
+    pub(super) fn part_index(&self) -> usize {
+        match self {
+            Self::Level(level) => level.part_index(),
+            Self::Memtable(_) | Self::Table(_) => 0,
+        }
+    }
 }
 
 /// Calls the same method on whichever cursor it is.
@@ -34,6 +86,7 @@ macro_rules! either {
         match $self {
             RunCursor::Memtable($cursor) => $call,
             RunCursor::Table($cursor) => $call,
+            RunCursor::Level($cursor) => $call,
         }
     };
 }

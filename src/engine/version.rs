@@ -5,11 +5,14 @@
 //! - A version never changes; the next one shares the handles of the tables that stay.
 //! - Tables are listed from the newest rows of a key to the oldest: level 0 newest first, then the
 //!   deeper levels. The first hit on that way is the newest version.
+//! - A read asks one table of each sorted run: a table of level 0 is a run, and so is each deeper
+//!   level, whose tables hold disjoint ranges of keys.
 //! - A table is opened when it is first needed, so opening a database costs the same whatever its
 //!   size; its descriptor is closed once it is mapped.
 //!
 //! Spec: `format-spec/08-manifest.md`. I/O: through `storage`, to open a table. Unsafe: none.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
@@ -24,6 +27,34 @@ use crate::table::Table;
 #[derive(Debug, Default)]
 pub(crate) struct Version {
     tables: Vec<Arc<TableHandle>>,
+    /// Which tables form the sorted runs: each table of level 0, then each deeper level.
+    runs: Vec<Range<usize>>,
+}
+
+/// A sorted run: tables with disjoint ranges of keys, in ascending order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'v> {
+    tables: &'v [Arc<TableHandle>],
+}
+
+impl<'v> Run<'v> {
+    /// The table whose range of keys covers `key`.
+    #[inline]
+    pub(crate) fn find(self, key: &[u8]) -> Option<&'v Arc<TableHandle>> {
+        let table = match self.tables {
+            [only] => only,
+            tables => {
+                tables.get(tables.partition_point(|table| table.record.largest.as_slice() < key))?
+            }
+        };
+        table.covers(key).then_some(table)
+    }
+
+    /// Its only table.
+    #[inline]
+    pub(crate) fn only(self) -> Option<&'v Arc<TableHandle>> {
+        if let [only] = self.tables { Some(only) } else { None }
+    }
 }
 
 impl Version {
@@ -39,12 +70,51 @@ impl Version {
                 }
             })
         });
-        Self { tables }
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let mut level_before = 0;
+        for (index, table) in tables.iter().enumerate() {
+            let level = table.record.level;
+            match runs.last_mut() {
+                Some(run) if level > 0 && level == level_before => run.end = index + 1,
+                _ => runs.push(index..index + 1),
+            }
+            level_before = level;
+        }
+        Self { tables, runs }
     }
 
-    /// The version with more tables.
-    pub(super) fn with(&self, more: impl IntoIterator<Item = Arc<TableHandle>>) -> Self {
-        Self::new(self.tables.iter().cloned().chain(more).collect())
+    /// The version without the tables of these files, and with others.
+    pub(super) fn edited(
+        &self,
+        removed: &[u64],
+        added: impl IntoIterator<Item = Arc<TableHandle>>,
+    ) -> Self {
+        let stays = |table: &&Arc<TableHandle>| !removed.contains(&table.record.file_number);
+        Self::new(self.tables.iter().filter(stays).cloned().chain(added).collect())
+    }
+
+    /// How many tables level 0 has.
+    #[inline]
+    pub(crate) fn level_0_count(&self) -> usize {
+        self.tables.partition_point(|table| table.record.level == 0)
+    }
+
+    /// How many sorted runs there are: a read may have to look into each.
+    #[inline]
+    pub(crate) fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// The sorted runs, from the newest rows to the oldest.
+    #[inline]
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let tables = |run: &Range<usize>| self.tables.get(run.clone()).unwrap_or_default();
+        self.runs.iter().map(move |run| Run { tables: tables(run) })
+    }
+
+    /// Which tables form each run, as places in [`tables`](Self::tables).
+    pub(crate) fn run_ranges(&self) -> &[Range<usize>] {
+        &self.runs
     }
 
     /// The tables, from the newest rows to the oldest.
@@ -72,6 +142,17 @@ impl TableHandle {
         checksums: ChecksumPolicy,
     ) -> Self {
         Self { record, storage, read_mode, checksums, table: OnceLock::new() }
+    }
+
+    /// The same table, open if this one is, at another level.
+    pub(super) fn moved(&self, level: u32) -> Self {
+        Self {
+            record: TableRecord { level, ..self.record.clone() },
+            storage: Arc::clone(&self.storage),
+            read_mode: self.read_mode,
+            checksums: self.checksums,
+            table: self.table.clone(),
+        }
     }
 
     /// Whether `key` lies between the smallest and the largest key of the table.

@@ -9,20 +9,21 @@
 //!
 //! # Invariants
 //!
-//! - A pin takes its seqno *before* its view: the view then holds every row up to that seqno, and
-//!   newer rows are hidden by their seqnos.
+//! - A pin's view was the newest one when its seqno was read: so it holds every row up to that
+//!   seqno, and lacks only versions that newer rows up to that seqno hide. Newer rows are hidden
+//!   by their seqnos.
 //!
 //! Spec: none. I/O: none of its own. Unsafe: none.
 
 use std::sync::Arc;
 
 use super::Tree;
+use super::compaction::ReadMeter;
 use super::run::{Run, RunCursor};
 use super::version::Version;
 use crate::cursor::{Location, MergingCursor, VisibleCursor};
 use crate::error::Result;
 use crate::memtable::{Memtable, MemtableCursor};
-use crate::table::TableCursor;
 
 /// Memtables and tables, from the newest rows to the oldest.
 #[derive(Debug)]
@@ -31,13 +32,20 @@ pub(crate) struct View {
     /// Memtables that wait to be flushed, newest first.
     pub(crate) frozen: Vec<Arc<Memtable>>,
     pub(crate) version: Arc<Version>,
+    /// Counts reads that had to look into several tables.
+    pub(crate) meter: Arc<ReadMeter>,
 }
 
 impl View {
     /// The view of these parts, with the frozen memtables of `tree`.
-    pub(super) fn of(tree: &Tree, active: Arc<Memtable>, version: Arc<Version>) -> Self {
+    pub(super) fn of(
+        tree: &Tree,
+        active: Arc<Memtable>,
+        version: Arc<Version>,
+        meter: Arc<ReadMeter>,
+    ) -> Self {
         let frozen = tree.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.memtable)).collect();
-        Self { active, frozen, version }
+        Self { active, frozen, version, meter }
     }
 }
 
@@ -57,7 +65,8 @@ pub(crate) struct Scan {
 }
 
 impl Pin {
-    /// A cursor over what the pin sees, off its rows. Opens every table.
+    /// A cursor over what the pin sees, off its rows. Opens the tables of level 0; those of deeper
+    /// levels when the walk comes to them.
     ///
     /// # Errors
     ///
@@ -70,10 +79,12 @@ impl Pin {
             cursors.push(RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable))));
             runs.push(Run::Memtable(Arc::clone(memtable)));
         }
-        for (index, handle) in self.view.version.tables().iter().enumerate() {
-            let table = handle.table()?;
-            cursors.push(RunCursor::Table(Box::new(TableCursor::new(Arc::clone(table)))));
-            runs.push(Run::Table(index));
+        for run in self.view.version.run_ranges() {
+            cursors.push(RunCursor::over(&self.view.version, run)?);
+            runs.push(Run::Tables(run.clone()));
+        }
+        if self.view.version.run_count() > 1 {
+            self.view.meter.count_scan();
         }
         let merging = MergingCursor::new(cursors);
         Ok(Scan { cursor: VisibleCursor::new(merging, self.seqno, self.now_secs), runs })
@@ -83,8 +94,9 @@ impl Pin {
     pub(crate) fn borrow_value(&self, scan: &Scan) -> Option<&[u8]> {
         let run = scan.runs.get(scan.cursor.run().child_index())?;
         match (run, scan.cursor.location()) {
-            (Run::Table(index), Location::File { offset, len }) => {
-                let table = self.view.version.tables().get(*index)?.opened()?;
+            (Run::Tables(run), Location::File { offset, len }) => {
+                let index = run.start + scan.cursor.run().child()?.part_index();
+                let table = self.view.version.tables().get(index)?.opened()?;
                 let start = usize::try_from(offset).ok()?;
                 table.region().bytes()?.get(start..start.checked_add(len as usize)?)
             }

@@ -16,20 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::commit::Part;
-use super::view::View;
-use super::{Engine, Frozen, Writer, lock};
+use super::pressure::{Backlog, Pressure};
+use super::{Engine, Frozen, Tree, Writer, lock};
 use crate::batch::WriteBatch;
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
-use crate::format::log::LogInfo;
+use crate::format::log::{LogInfo, RECORD_HEADER_LEN};
 use crate::format::log_op::Ops;
 use crate::format::row::Row;
 use crate::memtable::Memtable;
-use crate::options::Durability;
+use crate::options::{CompactionStyle, Durability};
 use crate::wal::{LogWriter, RecordParts};
-
-/// Writers wait while so many memtables wait to be flushed.
-const MAX_FROZEN: usize = 3;
 
 impl Engine {
     /// Applies a batch: all of it or nothing.
@@ -66,14 +63,16 @@ impl Engine {
         let mut writer = lock(&self.writer);
         self.check_open()?;
         self.check_poison()?;
-        self.make_room()?;
+        self.make_room(parts.iter().map(|part| part.payload.len()).sum())?;
         let first_seqno = writer.next_seqno;
         let last_seqno = self.append(&mut writer, parts, sync)?;
         if sync {
             self.sync_logs(&mut writer)?;
         }
         // The log holds these rows already: their seqnos must not be given out again.
-        insert(&writer.memtable, parts, first_seqno).inspect_err(|error| self.poison(error))?;
+        let inserted = insert(&writer.memtable, parts, first_seqno);
+        let user_bytes = inserted.inspect_err(|error| self.poison(error))?;
+        self.counters.user.fetch_add(user_bytes, Ordering::Relaxed);
         writer.next_seqno = last_seqno + 1;
         self.visible.store(last_seqno, Ordering::Release);
         if writer.memtable.memory_len() >= self.options.memtable_size {
@@ -96,6 +95,9 @@ impl Engine {
                 .checked_add(u64::from(op_count))
                 .ok_or_else(|| Error::invalid("no sequence number is left"))?;
         }
+        let lens = records.iter().map(|record| record.payload.len() as u64);
+        let log_bytes = lens.map(|len| RECORD_HEADER_LEN as u64 + len.next_multiple_of(8)).sum();
+        self.counters.log.fetch_add(log_bytes, Ordering::Relaxed);
         let log = self.log(writer)?;
         let appended = log.append(&records, sync);
         if let Err(error) = &appended
@@ -162,28 +164,48 @@ impl Engine {
         log.seal(&*self.storage).inspect_err(|error| self.poison(error))
     }
 
-    /// Waits until a memtable may be frozen, and tells a failed flush to the caller.
-    fn make_room(&self) -> Result<()> {
+    /// Waits as long as what has piled up asks of a batch of so many bytes, and tells a failed flush
+    /// or compaction to the caller.
+    fn make_room(&self, batch_len: usize) -> Result<()> {
+        let mut tree = lock(&self.tree);
+        Self::tell_write(&mut tree)?;
         if self.options.background_threads == 0 {
             // Nobody else retries a flush that failed.
-            let failed = lock(&self.tree).failure.is_some();
+            let failed = tree.failure.is_some();
+            drop(tree);
             return if failed { self.flush_frozen() } else { Ok(()) };
         }
-        let mut tree = lock(&self.tree);
-        loop {
+        let mut stood_since = None;
+        let backlog = loop {
             if let Some(error) = tree.failure.clone() {
                 // The caller is told; the worker tries again at once.
                 self.changed.notify_all();
                 return Err(error);
             }
-            if tree.frozen.len() < MAX_FROZEN || tree.closing {
-                return Ok(());
+            let backlog = self.backlog(&tree);
+            if !backlog.stops_writers() || tree.closing {
+                break backlog;
             }
-            tree = match self.changed.wait(tree) {
-                Ok(tree) => tree,
-                Err(poisoned) => poisoned.into_inner(),
-            };
+            stood_since.get_or_insert_with(Pressure::start);
+            tree = self.wait_for_change(tree);
+        };
+        drop(tree);
+        if let Some(start) = stood_since {
+            self.pressure.note_wait(start.elapsed(), true);
+        } else if let Some(sleep) = self.pressure.sleep_for(backlog, batch_len) {
+            #[expect(clippy::disallowed_methods, reason = "a writer that is too fast sleeps")]
+            std::thread::sleep(sleep);
+            self.pressure.note_wait(sleep, false);
         }
+        Ok(())
+    }
+
+    fn backlog(&self, tree: &Tree) -> Backlog {
+        // Where nobody merges, level 0 may grow.
+        let is_merged =
+            self.options.compaction != CompactionStyle::Manual && !tree.compactions.has_failed();
+        let level_0_tables = if is_merged { self.view.load().version.level_0_count() } else { 0 };
+        Backlog { frozen_memtables: tree.frozen.len(), level_0_tables }
     }
 
     /// Sets the active memtable aside to be flushed, and starts a new one.
@@ -205,16 +227,17 @@ impl Engine {
         let mut tree = lock(&self.tree);
         tree.frozen.push_back(Frozen { memtable: frozen, log_number });
         let version = Arc::clone(&self.view.load().version);
-        self.install(&tree, View::of(&tree, Arc::clone(&writer.memtable), version));
+        self.install(&tree, Arc::clone(&writer.memtable), version);
         drop(tree);
         self.changed.notify_all();
         Ok(())
     }
 }
 
-/// Inserts the operations of all parts.
-fn insert(memtable: &Memtable, parts: &[Part<'_>], first_seqno: u64) -> Result<()> {
+/// Inserts the operations of all parts and returns the bytes of their keys and values.
+fn insert(memtable: &Memtable, parts: &[Part<'_>], first_seqno: u64) -> Result<u64> {
     let mut seqno = first_seqno;
+    let mut user_bytes = 0;
     for part in parts {
         for op in Ops::new(part.payload, part.op_count) {
             let op = op.map_err(|error| {
@@ -228,7 +251,8 @@ fn insert(memtable: &Memtable, parts: &[Part<'_>], first_seqno: u64) -> Result<(
                 value: op.value,
             })?;
             seqno += 1;
+            user_bytes += (op.key.len() + op.value.len()) as u64;
         }
     }
-    Ok(())
+    Ok(user_bytes)
 }

@@ -1,7 +1,7 @@
 //! Compaction: a tree that keeps itself in shape for its readers.
 //!
 //! A flush adds a sorted run to level 0. Merging runs makes them fewer, and drops what newer rows
-//! hide; each merge costs writing. What to merge, and when, is decided here, apart from doing it.
+//! hide; each merge costs writing. What to merge, and when, is decided apart from doing it.
 //!
 //! ```text
 //!   Shape (tables of a version) ─┐
@@ -10,6 +10,8 @@
 //!                                     ├─ quiet.rs     writes rest: the fewest runs, if cheap
 //!                                     ├─ leveled.rs   by score: level 0's tables, levels' sizes
 //!                                     └─ tiered.rs    runs of like size, as in SlateDB
+//!
+//!   Plan ─▶ schedule.rs: its tables are taken ─▶ job.rs: merge, retention.rs, check ─▶ new version
 //! ```
 //!
 //! # Invariants
@@ -19,13 +21,17 @@
 //!   each other, also while other jobs run.
 //! - Each plan takes a table out of a level into a deeper one, so that plans come to an end.
 //!
-//! Spec: none. I/O: none. Unsafe: none.
+//! Spec: `format-spec/08-manifest.md`. I/O: through jobs. Unsafe: none.
 
+mod job;
 mod leveled;
+mod meter;
 #[cfg(test)]
 mod model;
 mod picker;
 mod quiet;
+mod retention;
+mod schedule;
 mod selection;
 mod shape;
 #[cfg(test)]
@@ -33,3 +39,6 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 mod tiered;
+
+pub(crate) use meter::ReadMeter;
+pub(super) use schedule::{Claim, Compactions};

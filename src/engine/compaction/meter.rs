@@ -1,0 +1,100 @@
+//! The read meter: reads that had to look into several tables pay for merging these.
+//!
+//! Merging costs its bytes, and each such read could have been cheaper; so a read pays some bytes
+//! of credit, and when writes rest, a merge may be as large as the credit. Reads are sampled by the
+//! hash of their key, so that most of them write nothing that other threads read.
+//!
+//! # Invariants
+//!
+//! - A get or a scan takes no lock here: it adds to a counter, and rarely wakes a thread.
+//!
+//! Spec: none. I/O: none. Unsafe: none.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar};
+
+/// One get in so many is counted, for all of them.
+const SAMPLING: u64 = 64;
+/// What a get that looked into a second table pays, in bytes of merging: a filter's line costs
+/// about as much time as merging so much.
+const GET_CREDIT: u64 = 1 << 10;
+/// What a scan over several runs pays: it compares keys at every row.
+const SCAN_CREDIT: u64 = 256 << 10;
+
+/// Counts what reads have paid.
+#[derive(Debug)]
+pub(crate) struct ReadMeter {
+    credit: AtomicU64,
+    /// The credit that a merge waits for; `u64::MAX` if none does.
+    wanted: AtomicU64,
+    /// Whom to wake when there is as much.
+    wake: Arc<Condvar>,
+}
+
+impl ReadMeter {
+    pub(in crate::engine) const fn new(wake: Arc<Condvar>) -> Self {
+        Self { credit: AtomicU64::new(0), wanted: AtomicU64::new(u64::MAX), wake }
+    }
+
+    /// Counts a get that looks into a second table; `hash` is its key's.
+    #[inline]
+    pub(crate) fn count_get(&self, hash: u64) {
+        // The low bits pick filter bits and the middle ones fingerprints; these are idle.
+        if (hash >> 40).is_multiple_of(SAMPLING) {
+            self.pay(SAMPLING * GET_CREDIT);
+        }
+    }
+
+    /// Counts a scan over several runs.
+    pub(crate) fn count_scan(&self) {
+        self.pay(SCAN_CREDIT);
+    }
+
+    #[cold]
+    fn pay(&self, bytes: u64) {
+        let before = self.credit.fetch_add(bytes, Ordering::Relaxed);
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if before.saturating_add(bytes) >= wanted {
+            // Who waits may just be going to sleep and miss this; then the next read wakes it.
+            self.wake.notify_all();
+        }
+    }
+
+    /// What reads have paid and no merge has spent.
+    pub(in crate::engine) fn credit(&self) -> u64 {
+        self.credit.load(Ordering::Relaxed)
+    }
+
+    /// Says for how much credit somebody waits.
+    pub(in crate::engine) fn want(&self, bytes: Option<u64>) {
+        self.wanted.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Takes away what a merge cost: the tables that were paid for are gone.
+    pub(in crate::engine) fn spend(&self, bytes: u64) {
+        let left = |credit: u64| Some(credit.saturating_sub(bytes));
+        let _ = self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_pay_on_the_average_and_merges_spend() {
+        let meter = ReadMeter::new(Arc::default());
+        for read in 0..64_000_u64 {
+            meter.count_get(crate::format::checksum::hash_key(&read.to_le_bytes(), 7));
+        }
+        let expected = 64_000 * GET_CREDIT;
+        assert!(meter.credit().abs_diff(expected) < expected / 8, "{}", meter.credit());
+        let before = meter.credit();
+        meter.count_scan();
+        assert_eq!(meter.credit(), before + SCAN_CREDIT);
+        meter.spend(before);
+        assert_eq!(meter.credit(), SCAN_CREDIT);
+        meter.spend(u64::MAX);
+        assert_eq!(meter.credit(), 0);
+    }
+}
