@@ -314,6 +314,23 @@ fn stats_show_what_the_database_consists_of() {
 }
 
 #[test]
+fn compact_merges_all_tables_into_one() {
+    let (_parent, dir) = place();
+    for value in ["1", "2", "3"] {
+        filled(&dir, &[(b"a", value.as_bytes()), (b"b", b"x")]);
+        Db::open(&dir).and_then(|db| db.flush()).expect("a table");
+    }
+    let ranged = run(&["compact", text(&dir), "--from", "x", "--to", "y"]);
+    assert_eq!((ranged.code, ranged.stderr.as_str()), (Some(0), ""));
+    let compact = run(&["compact", text(&dir)]);
+    assert_eq!((compact.code, compact.stderr.as_str()), (Some(0), ""));
+    assert!(compact.stdout.contains("after:  1 tables in 1 levels, 2 rows"), "{}", compact.stdout);
+    assert_eq!(files(&dir, "TABLE-").len(), 1);
+    assert_eq!(run(&["get", text(&dir), "a"]).stdout, "3\n");
+    is_whole(&dir);
+}
+
+#[test]
 fn damage_is_found_by_verify_and_named() {
     let (_parent, dir) = place();
     assert_eq!(run(&["import", text(&dir), text(&unicode())]).code, Some(0));

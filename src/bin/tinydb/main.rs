@@ -23,6 +23,7 @@
     reason = "the tool opens input files and measures time; it has no part in the engine"
 )]
 
+mod compact;
 mod delete;
 mod demo;
 mod dump;
@@ -65,6 +66,7 @@ enum Verb {
     Put(put::Args),
     Delete(delete::Args),
     Scan(scan::Args),
+    Compact(compact::Args),
     Stats(stats::Args),
     Verify(verify::Args),
     Dump(dump::Args),
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Verb::Put(args) => put::run(&args),
         Verb::Delete(args) => delete::run(&args),
         Verb::Scan(args) => scan::run(&args),
+        Verb::Compact(args) => compact::run(&args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Dump(args) => dump::run(&args),

@@ -55,6 +55,13 @@ fn figures(stats: &Stats) -> Vec<(String, Json)> {
     add("memtable_bytes", stats.memtable_bytes.into());
     add("frozen_memtables", stats.frozen_memtables.into());
     add("last_seqno", stats.last_seqno.into());
+    let written = &stats.written;
+    add("written_user_bytes", written.user_bytes.into());
+    add("written_log_bytes", written.log_bytes.into());
+    add("written_flushed_bytes", written.flushed_bytes.into());
+    add("written_compacted_bytes", written.compacted_bytes.into());
+    add("running_jobs", stats.running_jobs.len().into());
+    add("finished_jobs", stats.finished_jobs.len().into());
     let recovery = &stats.recovery;
     add("recovered_logs", recovery.log_count.into());
     add("recovered_batches", recovery.batch_count.into());
