@@ -1,4 +1,4 @@
-//! Any operations, flushes, crashes and reopenings on a simulated disk: the database reads as a
+//! Any operations, flushes, compactions, crashes and reopenings on a simulated disk: the database reads as a
 //! `BTreeMap` does, and so do the snapshots that were taken since the last crash.
 
 #![no_main]
@@ -16,7 +16,9 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
     for (op, byte, value) in ops {
         let key = vec![byte % 8; usize::from(byte / 32)];
         let mut batch = WriteBatch::new();
-        match op % 8 {
+        match op % 10 {
+            8 => db.compact().expect("a compaction"),
+            9 => db.wait_idle().expect("what is due"),
             0..4 => db.write(batch.delete(b"gone").put(&key, value)).expect("a put"),
             4 => db.write(batch.put(&key, value).delete(&key)).expect("a delete"),
             5 => db.flush().expect("a flush"),
@@ -28,10 +30,10 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
                 db = open(&disk);
             }
         }
-        match op % 8 {
+        match op % 10 {
             0..4 => drop(model.insert(key, value.to_vec())),
             4 => drop(model.remove(&key)),
-            7 => check(&db.snapshot(), &model),
+            7..10 => check(&db.snapshot(), &model),
             _ => {}
         }
     }

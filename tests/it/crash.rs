@@ -7,7 +7,7 @@ use tinydb::internals::{CrashMode, Fault, SimDisk};
 use tinydb::{Durability, Error, Options};
 
 use crate::support::{Draw, first_seed, runs};
-use crate::workload::Step::{Flush, Reopen, Sync, Write};
+use crate::workload::Step::{Compact, Flush, Reopen, Sync, WaitIdle, Write};
 use crate::workload::{History, Script, Step, open};
 
 const BUFFERED: Step = Write(Durability::Buffered);
@@ -26,7 +26,16 @@ fn scripts() -> Vec<Script> {
         })
         .chain([Reopen, BUFFERED, BUFFERED])
         .collect();
-    vec![Script::new(&small, 30), Script::new(&flushed, 200), Script::new(&large, 7_000)]
+    let merged = [
+        BUFFERED, Flush, SYNCED, Flush, WaitIdle, BUFFERED, BUFFERED, Compact, SYNCED, Flush,
+        Reopen, BUFFERED, Compact, BUFFERED,
+    ];
+    vec![
+        Script::new(&small, 30),
+        Script::new(&flushed, 200),
+        Script::new(&large, 7_000),
+        Script::new(&merged, 200),
+    ]
 }
 
 fn options() -> Options {

@@ -9,6 +9,7 @@
 mod api;
 #[cfg(feature = "cli")]
 mod cli;
+mod compaction;
 mod crash;
 mod model;
 mod recovery;

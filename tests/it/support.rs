@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tinydb::internals::file_name::FileName;
 use tinydb::internals::{Disk, SimDisk, Storage};
-use tinydb::{ChecksumPolicy, Clock, Db, Durability, Options, ReadMode, Result};
+use tinydb::{ChecksumPolicy, Clock, CompactionStyle, Db, Durability, Options, ReadMode, Result};
 
 /// How many random runs a test makes: `TINYDB_TEST_RUNS`, or this many.
 pub(crate) fn runs(default: u64) -> u64 {
@@ -130,6 +130,7 @@ pub(crate) struct Setup {
     pub(crate) read_mode: ReadMode,
     pub(crate) background_threads: usize,
     pub(crate) durability: Durability,
+    pub(crate) compaction: CompactionStyle,
 }
 
 impl Setup {
@@ -144,6 +145,7 @@ impl Setup {
             .read_mode(self.read_mode)
             .background_threads(self.background_threads)
             .durability(self.durability)
+            .compaction(self.compaction)
     }
 }
 
@@ -156,6 +158,7 @@ pub(crate) const SETUPS: [Setup; 4] = [
         read_mode: ReadMode::Mmap,
         background_threads: 0,
         durability: Durability::Buffered,
+        compaction: CompactionStyle::Leveled,
     },
     Setup {
         block_size: 8 << 10,
@@ -163,8 +166,9 @@ pub(crate) const SETUPS: [Setup; 4] = [
         filter_bits: 0,
         checksums: ChecksumPolicy::Always,
         read_mode: ReadMode::Heap,
-        background_threads: 1,
+        background_threads: 2,
         durability: Durability::Buffered,
+        compaction: CompactionStyle::SizeTiered,
     },
     Setup {
         block_size: 64 << 10,
@@ -174,6 +178,7 @@ pub(crate) const SETUPS: [Setup; 4] = [
         read_mode: ReadMode::Mmap,
         background_threads: 1,
         durability: Durability::Sync,
+        compaction: CompactionStyle::Leveled,
     },
     Setup {
         block_size: 4 << 10,
@@ -183,6 +188,7 @@ pub(crate) const SETUPS: [Setup; 4] = [
         read_mode: ReadMode::Heap,
         background_threads: 0,
         durability: Durability::Sync,
+        compaction: CompactionStyle::Manual,
     },
 ];
 

@@ -20,6 +20,10 @@ pub(crate) enum Step {
     Write(Durability),
     Sync,
     Flush,
+    /// Merges everything.
+    Compact,
+    /// Merges what is due.
+    WaitIdle,
     /// Closes and opens anew.
     Reopen,
 }
@@ -110,6 +114,12 @@ impl Script {
                 }
                 Step::Sync => db.sync()?,
                 Step::Flush => db.flush()?,
+                Step::Compact => db.compact()?,
+                Step::WaitIdle => {
+                    // Makes nothing durable by itself.
+                    db.wait_idle()?;
+                    continue;
+                }
                 Step::Reopen => {
                     db.close()?;
                     history.durable = history.acked;
@@ -154,6 +164,12 @@ impl Script {
                 }
                 Step::Sync => again(&mut || handle.sync()),
                 Step::Flush => again(&mut || handle.flush()),
+                Step::Compact => again(&mut || handle.compact()),
+                Step::WaitIdle => {
+                    // Makes nothing durable by itself.
+                    again(&mut || handle.wait_idle());
+                    false
+                }
                 Step::Reopen => {
                     let closed = handle.close();
                     db = None;
