@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::commit::Part;
-use super::pressure::{Backlog, Pressure};
+use super::pressure::{Backlog, MAX_LEVEL_0, Pressure};
 use super::{Engine, Frozen, Tree, Writer, lock};
 use crate::batch::WriteBatch;
 use crate::error::{Error, Result};
@@ -205,6 +205,9 @@ impl Engine {
         let is_merged =
             self.options.compaction != CompactionStyle::Manual && !tree.compactions.has_failed();
         let level_0_tables = if is_merged { self.view.load().version.level_0_count() } else { 0 };
+        // A `compact` may take long; writers need not stand still until level 0 has its turn.
+        let most = if tree.compactions.are_held_back() { MAX_LEVEL_0 - 1 } else { usize::MAX };
+        let level_0_tables = level_0_tables.min(most);
         Backlog { frozen_memtables: tree.frozen.len(), level_0_tables }
     }
 

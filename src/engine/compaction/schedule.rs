@@ -61,6 +61,11 @@ impl Compactions {
         self.failure.is_some()
     }
 
+    /// Whether a `compact` holds back the jobs that would make level 0 smaller.
+    pub(in crate::engine) fn are_held_back(&self) -> bool {
+        self.is_exclusive
+    }
+
     /// Whether a job runs.
     pub(in crate::engine) fn is_running(&self) -> bool {
         !self.running.is_empty()
@@ -139,9 +144,10 @@ impl Engine {
         if tree.compactions.failure.is_some() || !tree.compactions.running.is_empty() {
             return false;
         }
-        let wanted = self.pick(tree, true, u64::MAX).map(|plan| self.input_len(&plan));
-        self.meter.want(wanted);
-        self.pick(tree, true, self.meter.credit()).is_some()
+        let is_due = self.pick(tree, true, self.meter.credit()).is_some();
+        let unpaid = if is_due { None } else { self.pick(tree, true, u64::MAX) };
+        self.meter.want(unpaid.map(|plan| self.input_len(&plan)));
+        is_due
     }
 
     fn input_len(&self, plan: &Plan) -> u64 {
