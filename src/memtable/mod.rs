@@ -28,17 +28,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::row::Row;
 use crate::value::Value;
 
 mod cursor;
 mod growing_array;
 mod node;
+mod writer;
 
 pub(crate) use cursor::MemtableCursor;
 use growing_array::GrowingArray;
 use node::{INLINE_LINK_COUNT, Node, Slot, Target};
+use writer::{Place, Writer, too_many_rows};
 
 /// Levels enough for four rows to the power of sixteen: every `u32`.
 const MAX_HEIGHT: usize = 16;
@@ -102,7 +104,8 @@ impl Memtable {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyTooLarge`]; [`Error::InvalidArgument`] after four thousand million rows.
+    /// [`Error::KeyTooLarge`](crate::Error::KeyTooLarge);
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) after four thousand million rows.
     pub(crate) fn insert(&self, row: &Row<'_>) -> Result<()> {
         // Whatever a writer did before it panicked is complete or not linked.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -315,57 +318,6 @@ impl AsRef<[u8]> for SharedValue {
 struct Gap {
     before: u32,
     after: u32,
-}
-
-/// What a new node takes.
-#[derive(Debug)]
-struct Place {
-    number: u32,
-    height: usize,
-    /// The first of its links that do not stand in the node, and how many those are.
-    upper: u32,
-    upper_count: usize,
-}
-
-/// What only the writer needs to know.
-#[derive(Debug)]
-struct Writer {
-    /// The number of the newest node.
-    number: u32,
-    /// The first upper link that is free.
-    upper: u32,
-    random: u64,
-}
-
-impl Writer {
-    const fn new() -> Self {
-        Self { number: NONE, upper: 0, random: 0x9E37_79B9_7F4A_7C15 }
-    }
-
-    /// What the next node would take, if there are numbers left: each level has a fourth of the
-    /// nodes of the one below.
-    fn next_place(&mut self) -> Option<Place> {
-        // Xorshift: heights must not depend on the keys, and the same writes should always make
-        // the same memtable.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let height = (self.random.trailing_zeros() as usize / 2 + 1).min(MAX_HEIGHT);
-        let number = self.number.checked_add(1)?;
-        let upper_count = height.saturating_sub(INLINE_LINK_COUNT);
-        Some(Place { number, height, upper: self.upper, upper_count })
-    }
-
-    /// Remembers that a node has taken its place.
-    fn taken(&mut self, place: &Place) {
-        self.number = place.number;
-        self.upper =
-            self.upper.saturating_add(u32::try_from(place.upper_count).unwrap_or(u32::MAX));
-    }
-}
-
-fn too_many_rows() -> Error {
-    Error::invalid("a memtable can't hold more than four thousand million rows")
 }
 
 #[cfg(test)]

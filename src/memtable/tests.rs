@@ -12,6 +12,7 @@ use crate::cursor::model::{
     VecCursor, Version, check_moves_agree, check_shows, random_rows, visible_rows,
 };
 use crate::cursor::{Cursor, Location, MergingCursor, VisibleCursor};
+use crate::error::Error;
 use crate::format::row::Kind;
 
 /// All versions of all keys, in the order of the internal keys.
