@@ -10,6 +10,9 @@
 //!   level 0   head ──► 3 ◄───► 4 ◄──► 6 ◄► 2 ◄──► 5 ◄► 1 ──────────►      every node
 //! ```
 //!
+//! A point lookup need not walk down the levels, where every step waits for memory: a hash index
+//! beside the list leads to the newest row of a key, and the older ones follow it on level 0.
+//!
 //! # Invariants
 //!
 //! - Rows ascend by user key, then descend by seqno; no internal key stands twice.
@@ -34,11 +37,13 @@ use crate::value::Value;
 
 mod cursor;
 mod growing_array;
+mod hash_index;
 mod node;
 mod writer;
 
 pub(crate) use cursor::MemtableCursor;
 use growing_array::GrowingArray;
+use hash_index::{ENTRY_LEN, HashIndex, Known};
 use node::{INLINE_LINK_COUNT, Node, Slot, Target};
 use writer::{Place, Writer, too_many_rows};
 
@@ -48,6 +53,14 @@ const MAX_HEIGHT: usize = 16;
 const NONE: u32 = 0;
 /// From this length on an owned value shares the memtable instead of being copied.
 const SHARED_LEN: usize = 4096;
+/// The hash index has an entry for so many bytes of a full memtable. No row takes less than 96
+/// bytes, and one with a value of 100 bytes takes about 220: so it is a third full with such
+/// rows, and has room for nearly all of the shortest ones.
+const BYTES_PER_ENTRY: usize = 80;
+/// An index is not smaller than this.
+const MIN_ENTRY_COUNT: usize = 256;
+/// After so many versions that are too new, a search is cheaper than going on by steps.
+const MAX_STEP_COUNT: usize = 4;
 
 /// The newest rows, sorted in memory.
 pub(crate) struct Memtable {
@@ -58,6 +71,7 @@ pub(crate) struct Memtable {
     nodes: GrowingArray<Slot>,
     /// The links above those that stand in the nodes.
     upper_links: GrowingArray<AtomicU32>,
+    index: HashIndex,
     len: AtomicUsize,
     memory_len: AtomicUsize,
     max_seqno: AtomicU64,
@@ -81,13 +95,24 @@ impl Default for Memtable {
 }
 
 impl Memtable {
-    /// A memtable without rows.
+    /// A memtable without rows that is never going to hold many.
     pub(crate) fn new() -> Self {
+        Self::with_capacity_for(0)
+    }
+
+    /// A memtable without rows. It may take more memory than this; only then reads slow down,
+    /// as its hash index does not grow.
+    ///
+    /// # Cost
+    ///
+    /// The index, a tenth of the size, is only reserved: it takes memory as rows come.
+    pub(crate) fn with_capacity_for(memtable_size: usize) -> Self {
         Self {
             first: [const { AtomicU32::new(NONE) }; MAX_HEIGHT],
             height: AtomicUsize::new(1),
             nodes: GrowingArray::new(),
             upper_links: GrowingArray::new(),
+            index: HashIndex::new((memtable_size / BYTES_PER_ENTRY).max(MIN_ENTRY_COUNT)),
             len: AtomicUsize::new(0),
             memory_len: AtomicUsize::new(0),
             max_seqno: AtomicU64::new(0),
@@ -95,8 +120,8 @@ impl Memtable {
         }
     }
 
-    /// Inserts a copy of `row`. Its internal key should be new; if it is not, the row that is
-    /// there stays.
+    /// Inserts a copy of `row`, whose key has this hash. Its internal key should be new; if it is
+    /// not, the row that is there stays.
     ///
     /// # Cost
     ///
@@ -106,9 +131,10 @@ impl Memtable {
     ///
     /// [`Error::KeyTooLarge`](crate::Error::KeyTooLarge);
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) after four thousand million rows.
-    pub(crate) fn insert(&self, row: &Row<'_>) -> Result<()> {
+    pub(crate) fn insert(&self, row: &Row<'_>, hash: u64) -> Result<()> {
         // Whatever a writer did before it panicked is complete or not linked.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.touch(hash);
         let target = Target::new(row.key, row.seqno);
         let mut gaps = [Gap::default(); MAX_HEIGHT];
         let found = self.search(&target, |level, gap| {
@@ -132,22 +158,45 @@ impl Memtable {
         slot.0.set(node).map_err(|_| too_many_rows())?;
         writer.taken(&place);
         self.link(&place, &gaps);
+        let index_len = self.note_in_index(&target, hash, place.number, found);
 
-        self.memory_len.store(self.memory_len() + memory_len, Relaxed);
+        self.memory_len.store(self.memory_len() + memory_len + index_len, Relaxed);
         self.max_seqno.store(self.max_seqno().max(row.seqno), Relaxed);
         self.len.store(self.len() + 1, Release);
         Ok(())
     }
 
     /// The number of the newest version of `key` that is not newer than `seqno`, of any kind.
+    /// `hash` is the one that the key's rows were inserted with.
     ///
     /// # Cost
     ///
-    /// O(log n) probes of a cache line each, and the row's own lines.
-    pub(crate) fn find(&self, key: &[u8], seqno: u64) -> Option<u32> {
+    /// One line of the index, and the row's own lines. O(log n) probes of a cache line each if
+    /// more than a few versions are newer than `seqno`, or if the index had no room for the key.
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: u64) -> Option<u32> {
         let target = Target::new(key, seqno);
-        let number = self.first_from(&target);
-        self.node(number)?.has_key(&target).then_some(number)
+        let has_key = |number| self.node(number).is_some_and(|node| node.has_key(&target));
+        let mut number = match self.index.find(hash, has_key) {
+            Known::Newest(number) => number,
+            Known::Absent => return None,
+            Known::Nothing => return self.find_in_list(&target),
+        };
+        let mut node = self.node(number)?;
+        for _ in 0..MAX_STEP_COUNT {
+            if node.seqno() <= seqno {
+                return Some(number);
+            }
+            number = node.next();
+            node = self.node(number).filter(|node| node.has_key(&target))?;
+        }
+        self.find_in_list(&target)
+    }
+
+    /// What `find` finds, without the index.
+    fn find_in_list(&self, target: &Target<'_>) -> Option<u32> {
+        let number = self.first_from(target);
+        self.node(number)?.has_key(target).then_some(number)
     }
 
     /// The row with this number; a row keeps its number.
@@ -276,6 +325,21 @@ impl Memtable {
             }
         }
         self.height.fetch_max(place.height, Relaxed);
+    }
+
+    /// Leads the index to a row that was linked between two others, and returns how much memory
+    /// of the index that takes.
+    fn note_in_index(&self, target: &Target<'_>, hash: u64, number: u32, gap: Gap) -> usize {
+        let has_key = |number| self.node(number).is_some_and(|node| node.has_key(target));
+        if has_key(gap.before) {
+            // A newer version was there first: the index leads to that or to a newer one.
+            return 0;
+        }
+        if has_key(gap.after) {
+            self.index.replace(hash, gap.after, number);
+            return 0;
+        }
+        if self.index.add(hash, number) { ENTRY_LEN } else { 0 }
     }
 
     /// The node with this number.

@@ -13,18 +13,23 @@ use crate::cursor::model::{
 };
 use crate::cursor::{Cursor, Location, MergingCursor, VisibleCursor};
 use crate::error::Error;
+use crate::format::checksum::hash_key;
 use crate::format::row::Kind;
 
 /// All versions of all keys, in the order of the internal keys.
 type Model = BTreeMap<(Vec<u8>, Reverse<u64>), (Kind, u64, Vec<u8>)>;
 
-/// Keys of a few shapes: short ones that are prefixes of each other up to zeros, long ones that
-/// differ only behind the first 16 bytes, and any.
-/// What a reader at `seqno` finds.
-fn get<'m>(memtable: &'m Memtable, key: &[u8], seqno: u64) -> Option<Row<'m>> {
-    memtable.row(memtable.find(key, seqno)?)
+fn hash_of(key: &[u8]) -> u64 {
+    hash_key(key, 9)
 }
 
+/// What a reader at `seqno` finds.
+fn get<'m>(memtable: &'m Memtable, key: &[u8], seqno: u64) -> Option<Row<'m>> {
+    memtable.row(memtable.find(key, hash_of(key), seqno)?)
+}
+
+/// Keys of a few shapes: short ones that are prefixes of each other up to zeros, long ones that
+/// differ only behind the first 16 bytes, and any.
 fn random_key(random: &mut SmallRng) -> Vec<u8> {
     match random.random_range(0..4) {
         0 => vec![0; random.random_range(0..20)],
@@ -55,7 +60,7 @@ fn filled(random: &mut SmallRng, count: u64) -> (Memtable, Model) {
         let key = random_key(random);
         let value = vec![b'v'; random.random_range(0..40)];
         let row = random_row(random, &key, &value, seqno);
-        memtable.insert(&row).unwrap();
+        memtable.insert(&row, hash_of(row.key)).unwrap();
         let content = (row.kind, row.expires_at, row.value.to_vec());
         model.insert((key.clone(), Reverse(seqno)), content);
     }
@@ -91,6 +96,42 @@ fn gets_agree_with_a_sorted_map() {
     }
 }
 
+/// Rows come in any order, with many versions of some keys, and hashes collide: by the index a
+/// reader must find what it finds in the list, at any seqno and while rows are still to come.
+#[test]
+fn the_index_leads_to_what_the_list_holds() {
+    type Case = (&'static str, fn(&[u8]) -> u64);
+    let few_hashes = |key: &[u8]| (hash_of(key) % 5) << 61;
+    let equal_low_halves = |key: &[u8]| hash_of(key) >> u32::BITS << u32::BITS;
+    let hashes: [Case; 4] = [
+        ("any", hash_of),
+        ("few", few_hashes),
+        ("equal low halves", equal_low_halves),
+        ("one", |_| u64::MAX),
+    ];
+    for (seed, (name, hash)) in (0..).zip(hashes.repeat(4)) {
+        println!("seed {seed}, hashes {name}");
+        let mut random = SmallRng::seed_from_u64(seed);
+        let memtable = Memtable::with_capacity_for(if seed < 8 { 0 } else { 1 << 20 });
+        let keys: Vec<_> = (0..400).map(|_| random_key(&mut random)).collect();
+        let (mut inserted, mut found_count) = (0, 0);
+        for _ in 0..4_000 {
+            let any = random.random_range(0..keys.len());
+            let key = &keys[if random.random_ratio(1, 3) { any / 40 } else { any }];
+            let seqno = if seed % 2 == 0 { inserted + 1 } else { random.random_range(1..5_000) };
+            let row = random_row(&mut random, key, b"value", seqno);
+            memtable.insert(&row, hash(key)).unwrap();
+            inserted += 1;
+            let key = &keys[random.random_range(0..keys.len())];
+            let seqno = random.random_range(0..6_000);
+            let want = memtable.find_in_list(&Target::new(key, seqno));
+            assert_eq!(memtable.find(key, hash(key), seqno), want, "{key:?} at {seqno}");
+            found_count += usize::from(want.is_some());
+        }
+        assert!(found_count > 1_000, "{found_count} found");
+    }
+}
+
 #[test]
 fn an_empty_memtable_has_nothing() {
     let memtable = Memtable::new();
@@ -108,10 +149,10 @@ fn the_longest_key_is_a_key_and_a_longer_one_is_only_absent() {
     let longest = vec![b'k'; 65_535];
     let longer = vec![b'k'; 65_536];
     let row = Row { key: &longest, seqno: 1, kind: Kind::Put, expires_at: 0, value: b"v" };
-    memtable.insert(&row).unwrap();
+    memtable.insert(&row, hash_of(row.key)).unwrap();
     assert_eq!(get(&memtable, &longest, 1), Some(row));
     assert_eq!(get(&memtable, &longer, 1), None);
-    let error = memtable.insert(&Row { key: &longer, seqno: 2, ..row }).unwrap_err();
+    let error = memtable.insert(&Row { key: &longer, seqno: 2, ..row }, 1).unwrap_err();
     assert!(matches!(error, Error::KeyTooLarge { len: 65_536 }));
     assert_eq!((memtable.len(), memtable.max_seqno()), (1, 1));
 }
@@ -120,24 +161,24 @@ fn the_longest_key_is_a_key_and_a_longer_one_is_only_absent() {
 fn a_row_that_comes_twice_stays_as_it_was() {
     let memtable = Memtable::new();
     let row = Row { key: b"k", seqno: 7, kind: Kind::Put, expires_at: 0, value: b"first" };
-    memtable.insert(&row).unwrap();
+    memtable.insert(&row, hash_of(row.key)).unwrap();
     let memory_len = memtable.memory_len();
-    memtable.insert(&Row { value: b"second", ..row }).unwrap();
+    memtable.insert(&Row { value: b"second", ..row }, hash_of(b"k")).unwrap();
     assert_eq!(get(&memtable, b"k", 7), Some(row));
     assert_eq!((memtable.len(), memtable.memory_len()), (1, memory_len));
 }
 
 #[test]
 fn memory_is_counted_with_its_overhead() {
-    let memtable = Memtable::new();
+    let memtable = Memtable::with_capacity_for(1 << 20);
     let value = vec![0; 100];
     for seqno in 1..=1_000_u64 {
         let key = format!("{seqno:016}");
         let row = Row { key: key.as_bytes(), seqno, kind: Kind::Put, expires_at: 0, value: &value };
-        memtable.insert(&row).unwrap();
+        memtable.insert(&row, hash_of(row.key)).unwrap();
     }
     let per_row = memtable.memory_len() / 1_000;
-    assert!((64 + 8 + 116..64 + 8 + 116 + 24).contains(&per_row), "{per_row} bytes a row");
+    assert!((64 + 8 + 116 + 8..64 + 8 + 116 + 8 + 24).contains(&per_row), "{per_row} bytes a row");
 }
 
 #[test]
@@ -170,9 +211,18 @@ fn the_same_rows_make_the_same_list() {
 /// does. A reader that takes a seqno must find every row up to it, whole, at any time.
 #[test]
 fn readers_beside_a_writer_see_every_published_row() {
+    check_readers_beside_a_writer(&Memtable::with_capacity_for(1 << 20));
+}
+
+#[test]
+fn readers_beside_a_writer_see_rows_that_the_index_has_no_room_for() {
+    check_readers_beside_a_writer(&Memtable::new());
+}
+
+#[track_caller]
+fn check_readers_beside_a_writer(memtable: &Memtable) {
     const KEY_COUNT: u64 = 500;
     const ROW_COUNT: u64 = 20_000;
-    let memtable = Memtable::new();
     let published = AtomicU64::new(0);
     let done = AtomicBool::new(false);
     let key_of = |seqno: u64| format!("shared prefix of keys {:05}", seqno * 7_919 % KEY_COUNT);
@@ -188,10 +238,14 @@ fn readers_beside_a_writer_see_every_published_row() {
             }
             let seqno = snapshot - random.random_range(0..KEY_COUNT);
             let key = key_of(seqno);
-            let row = get(&memtable, key.as_bytes(), snapshot).expect("a published row");
+            let row = get(memtable, key.as_bytes(), snapshot).expect("a published row");
             // Every key comes once in KEY_COUNT rows, so this one is its newest version.
             assert_eq!((row.seqno, row.key), (seqno, key.as_bytes()), "at {snapshot}");
             assert_eq!(row.value, value_of(seqno));
+            let earlier = seqno.saturating_sub(KEY_COUNT * random.random_range(1..9));
+            let row = get(memtable, key.as_bytes(), earlier);
+            assert_eq!(row.map(|row| row.seqno), Some(earlier).filter(|seqno| *seqno > 0));
+            assert_eq!(get(memtable, format!("absent {seqno}").as_bytes(), snapshot), None);
             check_count += 1;
         }
     };
@@ -201,7 +255,8 @@ fn readers_beside_a_writer_see_every_published_row() {
         for seqno in 1..=ROW_COUNT {
             let (key, value) = (key_of(seqno), value_of(seqno));
             let (key, value) = (key.as_bytes(), value.as_slice());
-            memtable.insert(&Row { key, seqno, kind: Kind::Put, expires_at: 0, value }).unwrap();
+            let row = Row { key, seqno, kind: Kind::Put, expires_at: 0, value };
+            memtable.insert(&row, hash_of(key)).unwrap();
             if seqno % 3 == 0 {
                 published.store(seqno, Release);
             }
@@ -214,7 +269,7 @@ fn readers_beside_a_writer_see_every_published_row() {
 fn memtable_of(rows: &[Version]) -> Arc<Memtable> {
     let memtable = Memtable::new();
     for row in rows {
-        memtable.insert(&row.row()).unwrap();
+        memtable.insert(&row.row(), hash_of(&row.key)).unwrap();
     }
     Arc::new(memtable)
 }
@@ -270,7 +325,7 @@ fn a_long_owned_value_shares_its_memtable() {
         let key = b"k".to_vec();
         let row = Version { key, seqno: 1, kind: Kind::Put, expires_at: 9, value: value.clone() };
         let memtable = memtable_of(&[row]);
-        let owned = memtable.owned_value(memtable.find(b"k", 1).unwrap());
+        let owned = memtable.owned_value(memtable.find(b"k", hash_of(b"k"), 1).unwrap());
         let place = get(&memtable, b"k", 1).unwrap().value.as_ptr();
         assert_eq!(owned.as_ptr() == place, shared, "{value_len} bytes");
         drop(memtable);
@@ -318,7 +373,8 @@ fn readers_beside_a_writer_walk_whole_snapshots() {
         for seqno in 1..=ROW_COUNT {
             let (key, value) = (key_of(seqno), seqno.to_le_bytes());
             let (key, value) = (key.as_bytes(), value.as_slice());
-            memtable.insert(&Row { key, seqno, kind: Kind::Put, expires_at: 0, value }).unwrap();
+            let row = Row { key, seqno, kind: Kind::Put, expires_at: 0, value };
+            memtable.insert(&row, hash_of(key)).unwrap();
             if seqno % 3 == 0 {
                 published.store(seqno, Release);
             }

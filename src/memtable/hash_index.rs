@@ -1,0 +1,202 @@
+//! The hash index of a memtable: from a key's hash to its newest row, in one line of the cache.
+//!
+//! An open hash table of a fixed length. A hash names the line where its entry belongs; if that
+//! is full, the entry stands in one of the next few, and if those are full, too, the key has no
+//! entry and the skip list must be searched.
+//!
+//! ```text
+//!   line  │ entry │ entry │ entry │   0   │   0   │   0   │   0   │   0   │   64 bytes
+//!
+//!   entry │ low half of the hash, u32 │ number of the newest row, u32 │    0: none
+//! ```
+//!
+//! # Invariants
+//!
+//! - One writer at a time; a read takes no lock.
+//! - A key has at most one entry. An entry never goes away and never moves; it only changes from
+//!   one row of its key to a newer one. So before a free entry stands all that a hash may mean.
+//! - An entry is written after its row was linked, with release order.
+//!
+//! Spec: none. I/O: none. Unsafe: none.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use zerocopy::FromZeros;
+
+/// What an entry takes.
+pub(super) const ENTRY_LEN: usize = size_of::<AtomicU64>();
+/// Entries in a line of the cache.
+const LINE_ENTRY_COUNT: usize = 8;
+/// A key may have its entry in so many lines, one behind the other.
+const PROBE_LINE_COUNT: usize = 4;
+/// An entry that no key has taken.
+const FREE: u64 = 0;
+
+/// What the index knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// The number of the newest row.
+    Newest(u32),
+    /// It has no row.
+    Absent,
+    /// It may have rows: there was no room for all keys.
+    Nothing,
+}
+
+/// The newest row of each key, by the key's hash.
+#[derive(Debug)]
+pub(super) struct HashIndex {
+    entries: Box<[AtomicU64]>,
+    /// Where the first whole line of the cache begins.
+    start: usize,
+    line_count: usize,
+}
+
+impl HashIndex {
+    /// An index with about so many entries.
+    pub(super) fn new(entry_count: usize) -> Self {
+        // The system zeroes a page when it is first touched, so an index costs nothing until it
+        // is used; but not if the allocator has to align it, so there is a line to spare. If
+        // there is no memory for it, there is still the skip list.
+        let len = entry_count.saturating_add(LINE_ENTRY_COUNT);
+        let entries = <[AtomicU64]>::new_box_zeroed_with_elems(len).unwrap_or_default();
+        let start = entries.as_ptr().align_offset(LINE_ENTRY_COUNT * ENTRY_LEN);
+        let line_count = entries.len().saturating_sub(start) / LINE_ENTRY_COUNT;
+        Self { entries, start, line_count }
+    }
+
+    /// Looks a key up: `has_key` tells whether the row with a number is one of the key's.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, has_key: impl Fn(u32) -> bool) -> Known {
+        for entry in self.entries_for(hash) {
+            let entry = entry.load(Acquire);
+            if entry == FREE {
+                return Known::Absent;
+            }
+            if is_for(entry, hash) && has_key(number_of(entry)) {
+                return Known::Newest(number_of(entry));
+            }
+        }
+        Known::Nothing
+    }
+
+    /// Asks for the line of a hash, so that it is on its way while other work is done.
+    #[inline]
+    pub(super) fn touch(&self, hash: u64) {
+        if let Some(entry) = self.entries_for(hash).first() {
+            std::hint::black_box(entry.load(Relaxed));
+        }
+    }
+
+    /// Gives a key that had no row an entry; false if there is no room.
+    pub(super) fn add(&self, hash: u64, number: u32) -> bool {
+        self.change(hash, FREE, entry_of(hash, number))
+    }
+
+    /// Leads from a key to a newer row than the newest one that it had, if it has an entry.
+    pub(super) fn replace(&self, hash: u64, old: u32, new: u32) {
+        self.change(hash, entry_of(hash, old), entry_of(hash, new));
+    }
+
+    /// Puts `new` in the place of the first entry that is `old`.
+    fn change(&self, hash: u64, old: u64, new: u64) -> bool {
+        let entry = self.entries_for(hash).iter().find(|entry| entry.load(Relaxed) == old);
+        entry.inspect(|entry| entry.store(new, Release)).is_some()
+    }
+
+    /// The places where a key may have its entry, in the order in which they are taken.
+    #[inline]
+    fn entries_for(&self, hash: u64) -> &[AtomicU64] {
+        // The high bits choose the line, because an entry holds the low ones.
+        let product = u128::from(hash) * self.line_count as u128;
+        let line = usize::try_from(product >> u64::BITS).unwrap_or_default();
+        let start = self.start.saturating_add(line * LINE_ENTRY_COUNT);
+        let behind = self.entries.get(start..).unwrap_or_default();
+        behind.get(..PROBE_LINE_COUNT * LINE_ENTRY_COUNT).unwrap_or(behind)
+    }
+}
+
+const fn entry_of(hash: u64, number: u32) -> u64 {
+    (hash << u32::BITS) | number as u64
+}
+
+/// Whether an entry holds the low half of this hash.
+#[inline]
+const fn is_for(entry: u64, hash: u64) -> bool {
+    (entry ^ (hash << u32::BITS)) >> u32::BITS == 0
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
+const fn number_of(entry: u64) -> u32 {
+    entry as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hashes that all belong in one line.
+    fn in_one_line(low: u64) -> u64 {
+        (7 << 60) | low
+    }
+
+    #[test]
+    fn an_entry_leads_to_the_newest_row_of_its_key() {
+        let index = HashIndex::new(256);
+        assert_eq!(index.find(9, |_| true), Known::Absent);
+        assert!(index.add(9, 1));
+        assert_eq!(index.find(9, |number| number == 1), Known::Newest(1));
+        index.replace(9, 1, 2);
+        assert_eq!(index.find(9, |number| number == 2), Known::Newest(2));
+        assert_eq!(index.find(9, |number| number == 1), Known::Absent);
+        assert_eq!(index.find(10, |_| true), Known::Absent, "another hash in the same line");
+    }
+
+    #[test]
+    fn keys_with_equal_hashes_have_entries_of_their_own() {
+        let index = HashIndex::new(256);
+        assert!((1..=5).all(|number| index.add(u64::MAX >> 1, number)));
+        for number in 1..=5 {
+            assert_eq!(index.find(u64::MAX >> 1, |it| it == number), Known::Newest(number));
+        }
+        assert_eq!(index.find(u64::MAX >> 1, |_| false), Known::Absent);
+    }
+
+    #[test]
+    fn of_a_key_without_room_nothing_is_known() {
+        let index = HashIndex::new(256);
+        let room = u32::try_from(PROBE_LINE_COUNT * LINE_ENTRY_COUNT).unwrap();
+        for number in 1..=room {
+            assert!(index.add(in_one_line(u64::from(number)), number));
+        }
+        let hash = in_one_line(u64::from(room) + 1);
+        assert!(!index.add(hash, room + 1));
+        index.replace(hash, room + 1, room + 2);
+        assert_eq!(index.find(hash, |_| true), Known::Nothing);
+        assert_eq!(index.find(in_one_line(3), |_| true), Known::Newest(3), "the others stay");
+    }
+
+    #[test]
+    fn every_hash_has_a_place_whatever_the_length() {
+        let line_len = LINE_ENTRY_COUNT * ENTRY_LEN;
+        let is_aligned =
+            |entry: &AtomicU64| std::ptr::from_ref(entry).addr().is_multiple_of(line_len);
+        for entry_count in [8, 9, 15, 256, 1_000, 100_000] {
+            let index = HashIndex::new(entry_count);
+            assert!((entry_count / 8..entry_count / 8 + 2).contains(&index.line_count));
+            for hash in [0, 1, u64::MAX >> 1, u64::MAX] {
+                let first = index.entries_for(hash).first();
+                assert!(first.is_some_and(is_aligned), "{entry_count}, {hash:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_without_memory_knows_nothing() {
+        let index = HashIndex::new(usize::MAX);
+        assert!(!index.add(1, 1));
+        assert_eq!(index.find(1, |_| true), Known::Nothing);
+    }
+}
