@@ -248,7 +248,7 @@ impl Engine {
 
     /// Swaps in what readers see next. Under the lock of `tree`, so views follow each other.
     fn install(&self, tree: &MutexGuard<'_, Tree>, active: Arc<Memtable>, version: Arc<Version>) {
-        let view = View::of(tree, active, version, Arc::clone(&self.meter));
+        let view = View::of(tree, active, version, self.hash_seed, Arc::clone(&self.meter));
         self.installations.fetch_add(1, Ordering::AcqRel);
         self.view.store(Arc::new(view));
         self.installations.fetch_add(1, Ordering::AcqRel);

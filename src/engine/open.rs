@@ -63,7 +63,12 @@ impl Engine {
             None => create(&*storage, &listing)?,
         };
         let policy = options.log_recovery;
-        let replayer = Replayer { storage: &*storage, manifest: &manifest, policy };
+        let replayer = Replayer {
+            storage: &*storage,
+            manifest: &manifest,
+            policy,
+            memtable_size: options.memtable_size,
+        };
         let replay = replayer.replay(&listing)?;
         let engine = Arc::new(assemble(storage, options, guard, manifest, &listing, &replay));
         engine.make_durable(replay, &listing)?;
@@ -197,7 +202,7 @@ fn assemble(
     listing: &Listing,
     replay: &Replay,
 ) -> Engine {
-    let memtable = Arc::new(Memtable::new());
+    let memtable = Arc::new(Memtable::with_capacity_for(options.memtable_size));
     let used = listing.files.iter().map(|name| match name {
         FileName::Log(number)
         | FileName::Manifest(number)
@@ -231,6 +236,7 @@ fn assemble(
         active: Arc::clone(&memtable),
         frozen: Vec::new(),
         version,
+        hash_seed: manifest.hash_seed,
         meter: Arc::clone(&meter),
     };
     Engine {

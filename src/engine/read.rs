@@ -107,9 +107,11 @@ impl View {
         now: Now<'_>,
         want_seqno: bool,
     ) -> Result<Option<Hit<'_>>> {
+        // One hash serves the memtables and, but for tables of other databases, the tables.
+        let hash = hash_key(key, self.hash_seed);
         if !self.active.is_empty() || !self.frozen.is_empty() {
             for memtable in std::iter::once(&self.active).chain(&self.frozen) {
-                let Some(node) = memtable.find(key, seqno) else { continue };
+                let Some(node) = memtable.find(key, hash, seqno) else { continue };
                 let Some(row) = memtable.row(node) else { continue };
                 if !is_present(key, row.kind, row.expires_at, now)? {
                     return Ok(None);
@@ -118,19 +120,20 @@ impl View {
                 return Ok(Some(Hit { seqno: row.seqno, expires_at: row.expires_at, place }));
             }
         }
-        self.get_from_tables(key, seqno, now, want_seqno)
+        self.get_from_tables(key, hash, seqno, now, want_seqno)
     }
 
     #[inline]
     fn get_from_tables(
         &self,
         key: &[u8],
+        hash: u64,
         seqno: u64,
         now: Now<'_>,
         want_seqno: bool,
     ) -> Result<Option<Hit<'_>>> {
-        // All tables that a database writes share one hash seed, so this hashes once.
-        let mut hashed: Option<(u64, u64)> = None;
+        // All tables that a database writes share one hash seed: this seldom hashes again.
+        let mut hashed = (self.hash_seed, hash);
         let run_count = self.version.run_count();
         let mut probed = 0;
         for (index, run) in self.version.runs().enumerate() {
@@ -147,10 +150,10 @@ impl View {
             let table = handle.table()?;
             let seed = table.hash_seed();
             let hash = match hashed {
-                Some((known, hash)) if known == seed => hash,
+                (known, hash) if known == seed => hash,
                 _ => hash_key(key, seed),
             };
-            hashed = Some((seed, hash));
+            hashed = (seed, hash);
             probed += 1;
             if probed == 2 {
                 self.meter.count_get(hash);

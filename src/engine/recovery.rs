@@ -18,6 +18,7 @@
 //! Spec: `format-spec/07-log.md`, "Recovery". I/O: through `wal`. Unsafe: none.
 
 use crate::error::{Error, Result};
+use crate::format::checksum::hash_key;
 use crate::format::file_name::{self, FileName};
 use crate::format::log::LogEnd;
 use crate::format::log_op::Ops;
@@ -54,6 +55,7 @@ pub(super) struct Replayer<'r> {
     pub(super) storage: &'r dyn Storage,
     pub(super) manifest: &'r ManifestData,
     pub(super) policy: LogRecovery,
+    pub(super) memtable_size: usize,
 }
 
 impl Replayer<'_> {
@@ -72,7 +74,7 @@ impl Replayer<'_> {
             })
             .collect();
         let mut replay = Replay {
-            memtable: Memtable::new(),
+            memtable: Memtable::with_capacity_for(self.memtable_size),
             batches: Vec::new(),
             last_seqno: self.manifest.last_seqno,
             logs: logs.clone(),
@@ -173,7 +175,7 @@ impl Replayer<'_> {
                 let error = file_name::SEQUENCE.found(0, next, batch.first_seqno);
                 return Err(Error::corrupt(&summary.path, 0, error));
             }
-            apply(batch, replay, &summary)?;
+            apply(batch, replay, &summary, self.manifest.hash_seed)?;
         }
         replay.stats.log_count += 1;
         if let Some(error) = gap {
@@ -218,16 +220,17 @@ enum Outcome {
     Ended(LogSummary),
 }
 
-fn apply(batch: Recovered, replay: &mut Replay, summary: &LogSummary) -> Result<()> {
+fn apply(
+    batch: Recovered,
+    replay: &mut Replay,
+    summary: &LogSummary,
+    hash_seed: u64,
+) -> Result<()> {
     for (seqno, op) in (batch.first_seqno..).zip(Ops::new(&batch.payload, batch.op_count)) {
         let op = op.map_err(|error| Error::corrupt(&summary.path, 0, error))?;
-        replay.memtable.insert(&Row {
-            key: op.key,
-            seqno,
-            kind: op.kind,
-            expires_at: op.expires_at,
-            value: op.value,
-        })?;
+        let row =
+            Row { key: op.key, seqno, kind: op.kind, expires_at: op.expires_at, value: op.value };
+        replay.memtable.insert(&row, hash_key(op.key, hash_seed))?;
         replay.last_seqno = seqno;
         replay.stats.row_count += 1;
     }

@@ -32,6 +32,8 @@ pub(crate) struct View {
     /// Memtables that wait to be flushed, newest first.
     pub(crate) frozen: Vec<Arc<Memtable>>,
     pub(crate) version: Arc<Version>,
+    /// The seed of key hashes in the memtables, and in all tables that this database wrote.
+    pub(crate) hash_seed: u64,
     /// Counts reads that had to look into several tables.
     pub(crate) meter: Arc<ReadMeter>,
 }
@@ -42,10 +44,11 @@ impl View {
         tree: &Tree,
         active: Arc<Memtable>,
         version: Arc<Version>,
+        hash_seed: u64,
         meter: Arc<ReadMeter>,
     ) -> Self {
         let frozen = tree.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.memtable)).collect();
-        Self { active, frozen, version, meter }
+        Self { active, frozen, version, hash_seed, meter }
     }
 }
 

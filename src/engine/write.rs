@@ -20,6 +20,7 @@ use super::pressure::{Backlog, MAX_LEVEL_0, Pressure};
 use super::{Engine, Frozen, Tree, Writer, lock};
 use crate::batch::WriteBatch;
 use crate::error::{Error, Result};
+use crate::format::checksum::hash_key;
 use crate::format::file_name::FileName;
 use crate::format::log::{LogInfo, RECORD_HEADER_LEN};
 use crate::format::log_op::Ops;
@@ -70,7 +71,7 @@ impl Engine {
             self.sync_logs(&mut writer)?;
         }
         // The log holds these rows already: their seqnos must not be given out again.
-        let inserted = insert(&writer.memtable, parts, first_seqno);
+        let inserted = insert(&writer.memtable, parts, first_seqno, self.hash_seed);
         let user_bytes = inserted.inspect_err(|error| self.poison(error))?;
         self.counters.user.fetch_add(user_bytes, Ordering::Relaxed);
         writer.next_seqno = last_seqno + 1;
@@ -226,7 +227,8 @@ impl Engine {
             lock(&self.older_logs).push_back(log);
         }
         writer.previous_log = log_number;
-        let frozen = std::mem::replace(&mut writer.memtable, Arc::new(Memtable::new()));
+        let next = Arc::new(Memtable::with_capacity_for(self.options.memtable_size));
+        let frozen = std::mem::replace(&mut writer.memtable, next);
         let mut tree = lock(&self.tree);
         tree.frozen.push_back(Frozen { memtable: frozen, log_number });
         let version = Arc::clone(&self.view.load().version);
@@ -238,7 +240,12 @@ impl Engine {
 }
 
 /// Inserts the operations of all parts and returns the bytes of their keys and values.
-fn insert(memtable: &Memtable, parts: &[Part<'_>], first_seqno: u64) -> Result<u64> {
+fn insert(
+    memtable: &Memtable,
+    parts: &[Part<'_>],
+    first_seqno: u64,
+    hash_seed: u64,
+) -> Result<u64> {
     let mut seqno = first_seqno;
     let mut user_bytes = 0;
     for part in parts {
@@ -246,13 +253,14 @@ fn insert(memtable: &Memtable, parts: &[Part<'_>], first_seqno: u64) -> Result<u
             let op = op.map_err(|error| {
                 Error::invalid(format!("the batch does not hold what it says: {error}"))
             })?;
-            memtable.insert(&Row {
+            let row = Row {
                 key: op.key,
                 seqno,
                 kind: op.kind,
                 expires_at: op.expires_at,
                 value: op.value,
-            })?;
+            };
+            memtable.insert(&row, hash_key(op.key, hash_seed))?;
             seqno += 1;
             user_bytes += (op.key.len() + op.value.len()) as u64;
         }
