@@ -62,13 +62,14 @@ impl Engine {
 
     fn work(&self) {
         while let Some(work) = self.wait_for_work() {
+            let is_flush = matches!(work, Work::Flush);
             let done = catch_unwind(AssertUnwindSafe(|| match work {
                 // Failures are kept in the tree.
                 Work::Flush => drop(self.flush_oldest()),
                 Work::Compact(claim) => drop(self.run_claim(&claim)),
             }));
             let mut tree = lock(&self.tree);
-            tree.flush_is_claimed = false;
+            tree.flush_is_claimed &= !is_flush;
             if done.is_err() {
                 let error = Error::Poisoned { reason: "a background thread panicked".into() };
                 self.poison(&error);
@@ -83,16 +84,17 @@ impl Engine {
     /// Sleeps until there is something to do; `None` if the database closes.
     fn wait_for_work(&self) -> Option<Work<'_>> {
         let mut tree = lock(&self.tree);
-        // After a failure the next try waits for somebody who asks for it.
-        let mut may_retry = tree.failure.is_none();
         let mut rested_at = None;
         loop {
             if tree.closing {
                 return None;
             }
             let is_poisoned = self.poison.get().is_some();
-            if !tree.frozen.is_empty() && may_retry && !is_poisoned && !tree.flush_is_claimed {
+            // After a failure the next try waits for somebody who asks for it.
+            let may_flush = tree.failure.is_none() || tree.flush_may_retry;
+            if !tree.frozen.is_empty() && may_flush && !is_poisoned && !tree.flush_is_claimed {
                 tree.flush_is_claimed = true;
+                tree.flush_may_retry = false;
                 return Some(Work::Flush);
             }
             let visible = self.visible.load(Ordering::Acquire);
@@ -100,7 +102,8 @@ impl Engine {
             if !is_poisoned && let Some(claim) = self.claim_next(&mut tree, is_quiet) {
                 return Some(Work::Compact(claim));
             }
-            if !is_poisoned && !is_quiet && self.waits_for_rest(&tree) {
+            let may_rest = !is_poisoned && !is_quiet && tree.failure.is_none();
+            if may_rest && self.waits_for_rest(&tree) {
                 let (woken, timed_out) = self.wait_at_most(tree, REST);
                 tree = woken;
                 let now = self.visible.load(Ordering::Acquire);
@@ -108,7 +111,6 @@ impl Engine {
             } else {
                 tree = self.wait_for_change(tree);
             }
-            may_retry = true;
         }
     }
 }

@@ -23,7 +23,7 @@ use super::pressure::Pressure;
 use super::publish::Edit;
 use super::{Engine, Frozen, lock};
 use crate::cursor::Cursor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::row::Row;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::table::TableInfo;
@@ -63,11 +63,14 @@ impl Engine {
     pub(super) fn flush_oldest(&self) -> Result<bool> {
         let flushing = lock(&self.flushing);
         let Some(frozen) = lock(&self.tree).frozen.front().cloned() else { return Ok(false) };
-        self.check_open()?;
-        self.check_poison()?;
-        let flushed = self.flush_memtable(&frozen);
+        let checked = self.check_open().and_then(|()| self.check_poison());
+        let flushed = checked.and_then(|()| self.flush_memtable(&frozen));
         let mut tree = lock(&self.tree);
-        tree.failure = flushed.as_ref().err().cloned();
+        match &flushed {
+            // A close ends flushes; that is no failure.
+            Err(Error::Closed) => {}
+            other => tree.failure = other.as_ref().err().cloned(),
+        }
         Self::allow_retry(&mut tree);
         drop(tree);
         drop(flushing);

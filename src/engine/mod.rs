@@ -88,6 +88,8 @@ pub(crate) struct Engine {
     writer: Mutex<Writer>,
     /// Held by the one flush that runs.
     flushing: Mutex<()>,
+    /// Held by the one close that runs.
+    closing: Mutex<()>,
     publisher: Mutex<Publisher>,
     /// Logs of frozen memtables that are not synced, oldest first.
     older_logs: Mutex<VecDeque<LogWriter>>,
@@ -137,6 +139,8 @@ struct Tree {
     failure: Option<Error>,
     /// A background thread has taken the next flush on itself.
     flush_is_claimed: bool,
+    /// Somebody asked for another try of the flush that failed.
+    flush_may_retry: bool,
     compactions: Compactions,
     closing: bool,
 }
@@ -216,6 +220,18 @@ impl Engine {
         Ok(view.get(key, seqno, Now::Clock(&*self.options.clock), want_seqno)?.map(take))
     }
 
+    /// Opens the tables that a reader may still want: once the lock is free, whoever opens the
+    /// database next may merge these files and remove their names.
+    fn open_tables_of_readers(&self) {
+        let view = self.view.load_full();
+        // Each view shares the meter. One is the newest, which `self.view` and `view` hold.
+        let has_readers = Arc::strong_count(&self.meter) > 2 || Arc::strong_count(&view) > 2;
+        for handle in view.version.tables().iter().filter(|_| has_readers) {
+            // A reader that needs it is told.
+            let _ = handle.table();
+        }
+    }
+
     #[inline]
     fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
@@ -261,6 +277,11 @@ impl Engine {
     /// As syncing the log; [`Error::Poisoned`], as then buffered writes may be lost. The database
     /// is closed all the same.
     pub(crate) fn close(&self) -> Result<()> {
+        // Whoever comes while another thread closes waits until the lock is free.
+        let _closing = lock(&self.closing);
+        // First of all, for a writer that stands still holds what is needed next.
+        lock(&self.tree).closing = true;
+        self.changed.notify_all();
         let synced = {
             let mut writer = lock(&self.writer);
             if self.closed.load(Ordering::Acquire) {
@@ -270,8 +291,6 @@ impl Engine {
             self.closed.store(true, Ordering::Release);
             synced
         };
-        lock(&self.tree).closing = true;
-        self.changed.notify_all();
         self.join_threads();
         // What other threads had begun ends before the lock is free.
         drop(lock(&self.flushing));
@@ -282,6 +301,7 @@ impl Engine {
         drop(tree);
         drop(lock(&self.publisher));
         *lock(&self.last_stats) = Some(self.collect_stats());
+        self.open_tables_of_readers();
         lock(&self.lock).take();
         synced
     }

@@ -27,7 +27,7 @@ use super::inspect::Counters;
 use super::outputs::record_of;
 use super::pressure::Pressure;
 use super::recovery::{Replay, Replayer};
-use super::version::Version;
+use super::version::{TableHandle, Version};
 use super::view::View;
 use super::{Engine, Publisher, Tree, Writer, lock};
 use crate::error::{Error, Result};
@@ -194,6 +194,16 @@ fn create(storage: &dyn Storage, listing: &Listing) -> Result<ManifestData> {
     Ok(manifest)
 }
 
+/// The version that a manifest speaks of; none of its tables is opened.
+fn version_of(manifest: &ManifestData, storage: &Arc<dyn Storage>, options: &Options) -> Version {
+    let tables = manifest.tables.iter().map(|record| {
+        let storage = Arc::clone(storage);
+        let (mode, checksums) = (options.read_mode, options.checksums);
+        Arc::new(TableHandle::new(record.clone(), storage, mode, checksums))
+    });
+    Version::new(tables.collect())
+}
+
 fn assemble(
     storage: Arc<dyn Storage>,
     options: Options,
@@ -219,17 +229,7 @@ fn assemble(
             _ => None,
         })
         .max();
-    let tables = manifest.tables.iter().map(|record| {
-        let storage = Arc::clone(&storage);
-        let handle = super::version::TableHandle::new(
-            record.clone(),
-            storage,
-            options.read_mode,
-            options.checksums,
-        );
-        Arc::new(handle)
-    });
-    let version = Arc::new(Version::new(tables.collect()));
+    let version = Arc::new(version_of(&manifest, &storage, &options));
     let changed = Arc::new(Condvar::new());
     let meter = Arc::new(ReadMeter::new(Arc::clone(&changed)));
     let view = View {
@@ -258,6 +258,7 @@ fn assemble(
         tree: Mutex::new(Tree::default()),
         changed,
         flushing: Mutex::new(()),
+        closing: Mutex::new(()),
         pressure: Pressure::default(),
         counters: Counters::default(),
         next_file_number: AtomicU64::new(next_file_number),

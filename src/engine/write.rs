@@ -178,13 +178,18 @@ impl Engine {
         }
         let mut stood_since = None;
         let backlog = loop {
+            self.check_poison()?;
+            if tree.closing {
+                return Err(Error::Closed);
+            }
             if let Some(error) = tree.failure.clone() {
                 // The caller is told; the worker tries again at once.
+                tree.flush_may_retry = true;
                 self.changed.notify_all();
                 return Err(error);
             }
             let backlog = self.backlog(&tree);
-            if !backlog.stops_writers() || tree.closing {
+            if !backlog.stops_writers() {
                 break backlog;
             }
             stood_since.get_or_insert_with(Pressure::start);

@@ -199,6 +199,72 @@ fn readers_outlive_the_files_that_they_read() {
     }
 }
 
+/// A table that moved has two handles. Opened through neither, the older one's readers lost it when
+/// a merge removed its file.
+#[test]
+fn readers_outlive_a_table_that_moved_first() {
+    for mode in [ReadMode::Mmap, ReadMode::Heap] {
+        let place = Place::real();
+        let options = || stepped().read_mode(mode);
+        let db = place.open(options()).unwrap();
+        for letter in ["a", "b", "c"] {
+            for row in 0..400 {
+                db.put(format!("{letter}{row:03}"), vec![b'v'; 200]).unwrap();
+            }
+            db.flush().unwrap();
+        }
+        db.close().unwrap();
+        let db = place.open(options()).unwrap();
+        let snapshot = db.snapshot();
+        db.wait_idle().unwrap();
+        assert!(db.stats().finished_jobs.iter().any(|job| job.is_move), "in key order");
+        db.delete("a000").unwrap();
+        db.compact().unwrap();
+        check_directory(&place.file_names(), &db);
+        assert_eq!(snapshot.get("b007").unwrap().unwrap().len(), 200);
+        assert_eq!(snapshot.iter().flatten().count(), 1_200);
+    }
+}
+
+#[test]
+fn readers_outlive_a_close_and_what_the_next_one_removes() {
+    let place = Place::real();
+    let db = place.open(stepped()).unwrap();
+    spread(&db, 1_000, 50);
+    db.close().unwrap();
+    let db = place.open(stepped()).unwrap();
+    let (snapshot, iter) = (db.snapshot(), db.iter());
+    db.close().unwrap();
+    let db = place.open(stepped()).unwrap();
+    db.compact().unwrap();
+    assert_eq!(iter.flatten().count(), 1_000);
+    assert_eq!(snapshot.get(key(7)).unwrap().unwrap().len(), 50);
+}
+
+#[test]
+fn a_close_ends_writers_that_are_held_back() {
+    let disk = SimDisk::new(1);
+    let db = open(&disk, &stepped().background_threads(1)).unwrap();
+    let writer = {
+        let db = db.clone();
+        std::thread::spawn(move || {
+            let value = vec![b'v'; 10_000];
+            (0..).find_map(|row| db.put(key(row % 5_000), &value).err())
+        })
+    };
+    while db.stats().levels.is_empty() {
+        std::thread::yield_now();
+    }
+    db.close().unwrap();
+    assert!(matches!(writer.join().unwrap(), Some(Error::Closed)));
+    assert_eq!(db_error(&disk), None, "a close is no failure");
+}
+
+/// What a database that was just opened has to complain about.
+fn db_error(disk: &SimDisk) -> Option<String> {
+    open(&disk.reboot(), &stepped()).unwrap().stats().background_error
+}
+
 #[test]
 fn compact_range_leaves_other_keys_alone() {
     let options = stepped().table_size(256 << 10);

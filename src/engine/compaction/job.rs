@@ -17,15 +17,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::Engine;
-use super::super::lock;
-use super::super::outputs::{Outputs, record_of, remove_tables};
-use super::super::publish::Edit;
-use super::super::run::{LevelTables, RunCursor};
-use super::super::version::{TableHandle, Version};
 use super::picker::Plan;
 use super::retention::{Fate, Retention};
 use crate::cursor::{ConcatCursor, Cursor, MergingCursor};
+use crate::engine::Engine;
+use crate::engine::lock;
+use crate::engine::outputs::{Outputs, record_of, remove_tables};
+use crate::engine::publish::Edit;
+use crate::engine::run::{LevelTables, RunCursor};
+use crate::engine::version::{TableHandle, Version};
 use crate::error::{Error, Result};
 use crate::format::data_block;
 use crate::format::file_name::FileName;
@@ -129,6 +129,11 @@ impl Engine {
     /// Does what the plan says and makes it the newest version.
     pub(super) fn run_job(&self, job: &Job) -> Result<Counts> {
         if job.plan.is_move {
+            // Two handles will share the table: opened now, readers of either keep it when the other
+            // one's file is removed.
+            for table in &job.inputs {
+                table.table()?;
+            }
             let moved = job.inputs.iter().map(|table| Arc::new(table.moved(job.plan.output_level)));
             let edit = Edit {
                 removed: job.plan.inputs.clone(),

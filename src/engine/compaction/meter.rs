@@ -54,10 +54,9 @@ impl ReadMeter {
     fn pay(&self, bytes: u64) {
         let before = self.credit.fetch_add(bytes, Ordering::Relaxed);
         let wanted = self.wanted.load(Ordering::Relaxed);
-        // Once: who waits for a rest as well must not be woken by every read.
-        if before.saturating_add(bytes) >= wanted
-            && self.wanted.swap(u64::MAX, Ordering::Relaxed) != u64::MAX
-        {
+        if before.saturating_add(bytes) >= wanted {
+            // Who waits may just be going to sleep and miss this; then the next read wakes it.
+            // Awake, it wants nothing any more.
             self.wake.notify_all();
         }
     }

@@ -23,6 +23,7 @@
 //!
 //! Spec: `format-spec/08-manifest.md`. I/O: through jobs. Unsafe: none.
 
+mod calls;
 mod job;
 mod leveled;
 mod meter;

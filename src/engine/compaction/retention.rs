@@ -9,7 +9,8 @@
 //!
 //! A reader holds on to the view that it began with, and so to the tables that a compaction
 //! replaces. So no version has to be kept for a snapshot: what the newest rows hide is hidden from
-//! everybody who will ever read the new tables.
+//! everybody who will ever read the new tables. Rows that expire are carried on as they are; reads
+//! know when they are gone.
 //!
 //! # Invariants
 //!

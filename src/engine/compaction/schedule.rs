@@ -4,8 +4,8 @@
 //!   pick ─▶ claim: its tables are taken ─▶ run, without any lock ─▶ release, wake those who wait
 //! ```
 //!
-//! A background thread picks while there is something to do; `compact`, `compact_range` and
-//! `wait_idle` do jobs in the caller's thread, and without background threads nobody else does.
+//! A background thread picks while there is something to do; the calls of `calls.rs` do jobs in the
+//! caller's thread, and without background threads nobody else does.
 //!
 //! # Invariants
 //!
@@ -22,12 +22,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::super::inspect::{JobStats, RunningJob};
-use super::super::{Engine, Tree, lock};
 use super::job::{Counts, Job};
 use super::picker::{self, Plan, Policy, Running, Shape, Situation};
+use crate::engine::inspect::{JobStats, RunningJob};
+use crate::engine::{Engine, Tree, lock};
 use crate::error::{Error, Result};
-use crate::range::KeyRange;
 
 /// How many finished jobs are remembered.
 const REMEMBERED_JOBS: usize = 16;
@@ -38,11 +37,11 @@ pub(in crate::engine) struct Compactions {
     running: Vec<(u64, Running, Arc<Job>)>,
     next_id: u64,
     /// A `compact` wants all tables: no other job starts.
-    is_exclusive: bool,
+    pub(super) is_exclusive: bool,
     /// Callers of `wait_idle`, for whom every merge is due that would wait for a rest.
     pub(in crate::engine) idle_waiters: usize,
     /// Why the last job failed; gone when one succeeds.
-    failure: Option<Error>,
+    pub(super) failure: Option<Error>,
     failure_was_told: bool,
     may_retry: bool,
     pub(in crate::engine) finished: VecDeque<JobStats>,
@@ -79,27 +78,8 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// No other job starts while this lives.
-struct Exclusive<'e>(&'e Engine);
-
-impl Drop for Exclusive<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.tree).compactions.is_exclusive = false;
-        self.0.changed.notify_all();
-    }
-}
-
-/// A caller waits for rest.
-struct IdleWaiter<'e>(&'e Engine);
-
-impl Drop for IdleWaiter<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.tree).compactions.idle_waiters -= 1;
-    }
-}
-
 impl Engine {
-    fn policy(&self) -> Policy {
+    pub(super) fn policy(&self) -> Policy {
         Policy {
             style: self.options.compaction,
             memtable_size: self.options.memtable_size as u64,
@@ -108,7 +88,7 @@ impl Engine {
     }
 
     /// What the picker says of this moment.
-    fn pick(&self, tree: &Tree, is_quiet: bool, read_credit: u64) -> Option<Plan> {
+    pub(super) fn pick(&self, tree: &Tree, is_quiet: bool, read_credit: u64) -> Option<Plan> {
         let view = self.view.load();
         let shape = Shape::of(view.version.tables().iter().map(|table| &table.record));
         let running: Vec<_> =
@@ -141,7 +121,10 @@ impl Engine {
     /// Whether there is something to do as soon as writes rest; also says for how much read credit
     /// the next merge waits.
     pub(in crate::engine) fn waits_for_rest(&self, tree: &Tree) -> bool {
-        if tree.compactions.failure.is_some() || !tree.compactions.running.is_empty() {
+        let compactions = &tree.compactions;
+        let has_failed = compactions.failure.is_some() && !compactions.may_retry;
+        if has_failed || compactions.is_exclusive || !compactions.running.is_empty() {
+            self.meter.want(None);
             return false;
         }
         let is_due = self.pick(tree, true, self.meter.credit()).is_some();
@@ -156,11 +139,12 @@ impl Engine {
         tables.filter(|t| plan.inputs.contains(&t.file_number)).map(|t| t.file_len).sum()
     }
 
-    fn claim(&self, tree: &mut Tree, plan: Plan) -> Option<Claim<'_>> {
+    pub(super) fn claim(&self, tree: &mut Tree, plan: Plan) -> Option<Claim<'_>> {
         let job = Arc::new(Job::of(plan, &self.view.load().version)?);
         let smallest = job.inputs.iter().map(|table| &table.record.smallest).min()?.clone();
         let largest = job.inputs.iter().map(|table| &table.record.largest).max()?.clone();
         let (inputs, output_level) = (job.plan.inputs.clone(), job.plan.output_level);
+        self.meter.want(None);
         let id = tree.compactions.next_id;
         tree.compactions.next_id += 1;
         let running = Running { inputs, output_level, smallest, largest };
@@ -216,114 +200,6 @@ impl Engine {
         let Some(error) = compactions.failure.clone() else { return Ok(()) };
         compactions.failure_was_told = true;
         Err(error)
-    }
-
-    /// Merges everything into one sorted run that holds nothing droppable, on return.
-    ///
-    /// # Errors
-    ///
-    /// As a flush; [`Error::Corrupt`] if a table can't be read: then all tables stay.
-    pub(crate) fn compact(&self) -> Result<()> {
-        self.flush_memtables()?;
-        let _exclusive = self.be_alone()?;
-        let plan = {
-            let view = self.view.load();
-            let shape = Shape::of(view.version.tables().iter().map(|table| &table.record));
-            picker::pick_all(&shape, &self.policy()).or_else(|| self.rewrite_of_one_run())
-        };
-        self.run_alone(plan)
-    }
-
-    /// Pushes all tables that may hold keys of a range down to the last level, on return.
-    ///
-    /// # Errors
-    ///
-    /// As [`compact`](Self::compact).
-    pub(crate) fn compact_range(&self, range: &impl KeyRange) -> Result<()> {
-        self.flush_memtables()?;
-        let _exclusive = self.be_alone()?;
-        loop {
-            let plan = {
-                let view = self.view.load();
-                let shape = Shape::of(view.version.tables().iter().map(|table| &table.record));
-                picker::pick_range(&shape, &self.policy(), range.start(), range.end())
-            };
-            if plan.is_none() {
-                return Ok(());
-            }
-            self.run_alone(plan)?;
-        }
-    }
-
-    /// Waits until no flush and no merge is due; does what is due.
-    ///
-    /// # Errors
-    ///
-    /// As [`compact`](Self::compact).
-    pub(crate) fn wait_idle(&self) -> Result<()> {
-        lock(&self.tree).compactions.idle_waiters += 1;
-        let _waiter = IdleWaiter(self);
-        loop {
-            self.check_open()?;
-            self.check_poison()?;
-            self.flush_frozen()?;
-            let mut tree = lock(&self.tree);
-            let claim = if tree.compactions.is_exclusive {
-                None
-            } else {
-                self.pick(&tree, true, self.meter.credit())
-                    .and_then(|plan| self.claim(&mut tree, plan))
-            };
-            match claim {
-                Some(claim) => {
-                    drop(tree);
-                    self.run_claim(&claim)?;
-                }
-                None if tree.compactions.running.is_empty() && !tree.compactions.is_exclusive => {
-                    return Ok(());
-                }
-                None => drop(self.wait_for_change(tree)),
-            }
-        }
-    }
-
-    /// Waits until no other job runs, and lets none start.
-    fn be_alone(&self) -> Result<Exclusive<'_>> {
-        let mut tree = lock(&self.tree);
-        while tree.compactions.is_exclusive && !tree.closing {
-            tree = self.wait_for_change(tree);
-        }
-        tree.compactions.is_exclusive = true;
-        while !tree.compactions.running.is_empty() {
-            tree = self.wait_for_change(tree);
-        }
-        drop(tree);
-        let exclusive = Exclusive(self);
-        self.check_open()?;
-        self.check_poison()?;
-        Ok(exclusive)
-    }
-
-    fn run_alone(&self, plan: Option<Plan>) -> Result<()> {
-        let claim = {
-            let mut tree = lock(&self.tree);
-            plan.and_then(|plan| self.claim(&mut tree, plan))
-        };
-        claim.map_or(Ok(()), |claim| self.run_claim(&claim))
-    }
-
-    /// The plan that rewrites a single run, if it may hold something droppable.
-    fn rewrite_of_one_run(&self) -> Option<Plan> {
-        let view = self.view.load();
-        let tables = view.version.tables();
-        // What a merge into the last level leaves has no seqnos.
-        let is_clean = tables.iter().all(|table| table.record.max_seqno == 0);
-        let level = match tables.last()?.record.level {
-            0 => self.policy().bottom(),
-            level => level,
-        };
-        let inputs = tables.iter().map(|table| table.record.file_number).collect();
-        (!is_clean).then(|| Plan::rewrite(inputs, level))
     }
 
     /// Waits for a change of the tree.

@@ -1,0 +1,157 @@
+//! The calls that compact: `compact`, `compact_range` and `wait_idle`, in the caller's thread.
+//!
+//! # Invariants
+//!
+//! - While a call merges all it wants, no other job runs.
+//! - A call ends, however much is written meanwhile, but for `wait_idle`: that waits for rest.
+//!
+//! Spec: none. I/O: through jobs. Unsafe: none.
+
+use super::picker::{self, Plan, Shape};
+use crate::engine::{Engine, lock};
+use crate::error::Result;
+use crate::format::manifest::TableRecord;
+use crate::range::KeyRange;
+
+/// No other job starts while this lives.
+struct Exclusive<'e>(&'e Engine);
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.tree).compactions.is_exclusive = false;
+        self.0.changed.notify_all();
+    }
+}
+
+/// A caller waits for rest.
+struct IdleWaiter<'e>(&'e Engine);
+
+impl Drop for IdleWaiter<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.tree).compactions.idle_waiters -= 1;
+    }
+}
+
+impl Engine {
+    /// Merges everything into one sorted run that holds nothing droppable, on return.
+    ///
+    /// # Errors
+    ///
+    /// As a flush; [`Error::Corrupt`] if a table can't be read: then all tables stay.
+    pub(crate) fn compact(&self) -> Result<()> {
+        self.flush_memtables()?;
+        let _exclusive = self.be_alone()?;
+        let plan = {
+            let view = self.view.load();
+            let shape = Shape::of(view.version.tables().iter().map(|table| &table.record));
+            picker::pick_all(&shape, &self.policy()).or_else(|| self.rewrite_of_one_run())
+        };
+        self.run_alone(plan)
+    }
+
+    /// Pushes all tables that may hold keys of a range down to the last level, on return.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub(crate) fn compact_range(&self, range: &impl KeyRange) -> Result<()> {
+        self.flush_memtables()?;
+        let _exclusive = self.be_alone()?;
+        // What is flushed from now on is not part of it: else it might never end.
+        let first_new = self.take_file_number();
+        let is_old = |table: &&TableRecord| table.level > 0 || table.file_number < first_new;
+        loop {
+            let plan = {
+                let view = self.view.load();
+                let tables = view.version.tables().iter().map(|table| &table.record);
+                let shape = Shape::of(tables.filter(is_old));
+                picker::pick_range(&shape, &self.policy(), range.start(), range.end())
+            };
+            if plan.is_none() {
+                self.forget_failure();
+                return Ok(());
+            }
+            self.run_alone(plan)?;
+        }
+    }
+
+    /// Waits until no flush and no merge is due; does what is due.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub(crate) fn wait_idle(&self) -> Result<()> {
+        lock(&self.tree).compactions.idle_waiters += 1;
+        let _waiter = IdleWaiter(self);
+        loop {
+            self.check_open()?;
+            self.check_poison()?;
+            self.flush_frozen()?;
+            let mut tree = lock(&self.tree);
+            let claim = if tree.compactions.is_exclusive {
+                None
+            } else {
+                self.pick(&tree, true, self.meter.credit())
+                    .and_then(|plan| self.claim(&mut tree, plan))
+            };
+            match claim {
+                Some(claim) => {
+                    drop(tree);
+                    self.run_claim(&claim)?;
+                }
+                None if !tree.compactions.is_running() && !tree.compactions.is_exclusive => {
+                    drop(tree);
+                    return self.tell_compaction_failure();
+                }
+                None => drop(self.wait_for_change(tree)),
+            }
+        }
+    }
+
+    /// Waits until no other job runs, and lets none start.
+    fn be_alone(&self) -> Result<Exclusive<'_>> {
+        let mut tree = lock(&self.tree);
+        while tree.compactions.is_exclusive && !tree.closing {
+            tree = self.wait_for_change(tree);
+        }
+        tree.compactions.is_exclusive = true;
+        while tree.compactions.is_running() {
+            tree = self.wait_for_change(tree);
+        }
+        drop(tree);
+        let exclusive = Exclusive(self);
+        self.check_open()?;
+        self.check_poison()?;
+        Ok(exclusive)
+    }
+
+    /// There is nothing left to do, so nothing is left that fails.
+    fn forget_failure(&self) {
+        lock(&self.tree).compactions.failure = None;
+    }
+
+    fn run_alone(&self, plan: Option<Plan>) -> Result<()> {
+        if plan.is_none() {
+            self.forget_failure();
+        }
+        let claim = {
+            let mut tree = lock(&self.tree);
+            plan.and_then(|plan| self.claim(&mut tree, plan))
+        };
+        claim.map_or(Ok(()), |claim| self.run_claim(&claim))
+    }
+
+    /// The plan that rewrites a single run, if it may hold something droppable.
+    fn rewrite_of_one_run(&self) -> Option<Plan> {
+        let view = self.view.load();
+        let tables = view.version.tables();
+        // What a merge into the last level leaves has no seqnos.
+        let is_clean = tables.iter().all(|table| table.record.max_seqno == 0);
+        let level = match tables.last()?.record.level {
+            0 => self.policy().bottom(),
+            level => level,
+        };
+        let inputs = tables.iter().map(|table| table.record.file_number).collect();
+        (!is_clean).then(|| Plan::rewrite(inputs, level))
+    }
+}
