@@ -35,7 +35,9 @@ pub fn check(snapshot: &Snapshot, model: &BTreeMap<Vec<u8>, Vec<u8>>) {
     let expected = || model.clone().into_iter();
     assert!(snapshot.iter().map(pairs).eq(expected()), "forward");
     assert!(snapshot.iter().rev().map(pairs).eq(expected().rev()), "backward");
-    for byte in 0..=u8::MAX {
+    // Of the keys that may be there every fifth, each time others: the scans have seen all.
+    let first = u8::try_from(model.len() % 5).expect("less than five");
+    for byte in (first..=u8::MAX).step_by(5) {
         let key = vec![byte % 8; usize::from(byte / 32)];
         let value = snapshot.get(&key).expect("a healthy file");
         assert_eq!(value.as_deref(), model.get(&key).map(Vec::as_slice), "{key:?}");

@@ -182,6 +182,15 @@ impl TableHandle {
 
     #[cold]
     fn open(&self) -> Result<&Arc<Table>> {
+        match self.open_file() {
+            // Two readers may open it at once; the second one's map is dropped again.
+            Ok(table) => Ok(self.table.get_or_init(|| table)),
+            // A merge may have opened it meanwhile, replaced it, and taken the name away.
+            Err(error) => self.table.get().ok_or(error),
+        }
+    }
+
+    fn open_file(&self) -> Result<Arc<Table>> {
         let name = FileName::Table(self.record.file_number);
         let region = self.storage.open_region(name, self.read_mode)?;
         let broken = |error| Error::corrupt(&self.storage.path(name), 0, error);
@@ -195,7 +204,6 @@ impl TableHandle {
             let error = table_file::FOOTER_FILE.found(32, self.record.file_id, table.file_id());
             return Err(broken(error));
         }
-        // Two readers may open it at once; the second one's map is dropped again.
-        Ok(self.table.get_or_init(|| Arc::new(table)))
+        Ok(Arc::new(table))
     }
 }

@@ -52,7 +52,8 @@ impl<'s> Entry<'s> {
         &self.value
     }
 
-    /// The sequence number of the write: larger is newer.
+    /// The sequence number of the write: larger is newer. 0 once a merge found that nothing older can
+    /// hold the key: then nobody needs it any more.
     #[must_use]
     pub fn seqno(&self) -> u64 {
         self.seqno

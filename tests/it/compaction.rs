@@ -241,6 +241,39 @@ fn readers_outlive_a_close_and_what_the_next_one_removes() {
     assert_eq!(snapshot.get(key(7)).unwrap().unwrap().len(), 50);
 }
 
+/// How many descriptors and maps of files in a directory this process has.
+#[cfg(target_os = "linux")]
+fn held(dir: &std::path::Path) -> (usize, usize) {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let files = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+    let descriptors = files.filter(|file| file.starts_with(dir)).count();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let dir = dir.to_str().unwrap();
+    (descriptors, maps.lines().filter(|line| line.contains(dir)).count())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn descriptors_and_maps_go_with_the_files() {
+    let place = Place::real();
+    let Place::Real(dir) = &place else { unreachable!() };
+    let db = place.open(stepped()).unwrap();
+    spread(&db, 2_000, 100);
+    let snapshot = db.snapshot();
+    assert_eq!(snapshot.iter().count(), 2_000);
+    assert!(held(dir.path()).1 >= 10, "ten tables are mapped");
+    db.compact().unwrap();
+    assert!(held(dir.path()).1 >= 10, "as long as a snapshot reads them");
+    drop(snapshot);
+    let tables = usize::try_from(tables(&db)).unwrap();
+    let (descriptors, maps) = held(dir.path());
+    // LOCK, and the log that the next write appends to.
+    assert!(descriptors <= 2, "{descriptors} descriptors");
+    assert_eq!(maps, tables);
+    db.close().unwrap();
+    assert_eq!(held(dir.path()), (0, 0));
+}
+
 #[test]
 fn a_close_ends_writers_that_are_held_back() {
     let disk = SimDisk::new(1);
