@@ -20,6 +20,9 @@ use crate::storage::Slice;
 use crate::table::Table;
 use crate::value::{INLINE_LEN, Value};
 
+/// As many filter lines are asked for at once: about as many as level 0 has tables at rest.
+const PREFETCH_COUNT: usize = 4;
+
 /// What "now" is for a read.
 #[derive(Clone, Copy)]
 pub(crate) enum Now<'c> {
@@ -109,6 +112,9 @@ impl View {
     ) -> Result<Option<Hit<'_>>> {
         // One hash serves the memtables and, but for tables of other databases, the tables.
         let hash = hash_key(key, self.hash_seed);
+        if self.version.run_count() > 1 {
+            self.prefetch_filters(hash);
+        }
         if !self.active.is_empty() || !self.frozen.is_empty() {
             for memtable in std::iter::once(&self.active).chain(&self.frozen) {
                 let Some(node) = memtable.find(key, hash, seqno) else { continue };
@@ -121,6 +127,16 @@ impl View {
             }
         }
         self.get_from_tables(key, hash, seqno, now, want_seqno)
+    }
+
+    /// Asks for the lines of the newest tables' filters all at once: each answer decides whether the
+    /// next one is needed, so else a get would wait for one after the other.
+    fn prefetch_filters(&self, hash: u64) {
+        for run in self.version.runs().take(PREFETCH_COUNT) {
+            if let Some(table) = run.only().and_then(|handle| handle.opened()) {
+                table.prefetch_filter(hash);
+            }
+        }
     }
 
     #[inline]

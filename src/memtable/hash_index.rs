@@ -22,12 +22,12 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use zerocopy::FromZeros;
+use super::lines::{LINE_LEN, Lines};
 
 /// What an entry takes.
 pub(super) const ENTRY_LEN: usize = size_of::<AtomicU64>();
 /// Entries in a line of the cache.
-const LINE_ENTRY_COUNT: usize = 8;
+const LINE_ENTRY_COUNT: usize = LINE_LEN / ENTRY_LEN;
 /// A key may have its entry in so many lines, one behind the other.
 const PROBE_LINE_COUNT: usize = 4;
 /// An entry that no key has taken.
@@ -47,23 +47,13 @@ pub(super) enum Known {
 /// The newest row of each key, by the key's hash.
 #[derive(Debug)]
 pub(super) struct HashIndex {
-    entries: Box<[AtomicU64]>,
-    /// Where the first whole line of the cache begins.
-    start: usize,
-    line_count: usize,
+    lines: Lines,
 }
 
 impl HashIndex {
     /// An index with about so many entries.
     pub(super) fn new(entry_count: usize) -> Self {
-        // The system zeroes a page when it is first touched, so an index costs nothing until it
-        // is used; but not if the allocator has to align it, so there is a line to spare. If
-        // there is no memory for it, there is still the skip list.
-        let len = entry_count.saturating_add(LINE_ENTRY_COUNT);
-        let entries = <[AtomicU64]>::new_box_zeroed_with_elems(len).unwrap_or_default();
-        let start = entries.as_ptr().align_offset(LINE_ENTRY_COUNT * ENTRY_LEN);
-        let line_count = entries.len().saturating_sub(start) / LINE_ENTRY_COUNT;
-        Self { entries, start, line_count }
+        Self { lines: Lines::new(entry_count.div_ceil(LINE_ENTRY_COUNT)) }
     }
 
     /// Looks a key up: `has_key` tells whether the row with a number is one of the key's.
@@ -109,11 +99,9 @@ impl HashIndex {
     #[inline]
     fn entries_for(&self, hash: u64) -> &[AtomicU64] {
         // The high bits choose the line, because an entry holds the low ones.
-        let product = u128::from(hash) * self.line_count as u128;
+        let product = u128::from(hash) * self.lines.count() as u128;
         let line = usize::try_from(product >> u64::BITS).unwrap_or_default();
-        let start = self.start.saturating_add(line * LINE_ENTRY_COUNT);
-        let behind = self.entries.get(start..).unwrap_or_default();
-        behind.get(..PROBE_LINE_COUNT * LINE_ENTRY_COUNT).unwrap_or(behind)
+        self.lines.words(line * LINE_ENTRY_COUNT, PROBE_LINE_COUNT * LINE_ENTRY_COUNT)
     }
 }
 
@@ -180,15 +168,12 @@ mod tests {
 
     #[test]
     fn every_hash_has_a_place_whatever_the_length() {
-        let line_len = LINE_ENTRY_COUNT * ENTRY_LEN;
-        let is_aligned =
-            |entry: &AtomicU64| std::ptr::from_ref(entry).addr().is_multiple_of(line_len);
         for entry_count in [8, 9, 15, 256, 1_000, 100_000] {
             let index = HashIndex::new(entry_count);
-            assert!((entry_count / 8..entry_count / 8 + 2).contains(&index.line_count));
             for hash in [0, 1, u64::MAX >> 1, u64::MAX] {
-                let first = index.entries_for(hash).first();
-                assert!(first.is_some_and(is_aligned), "{entry_count}, {hash:x}");
+                let places = index.entries_for(hash).len();
+                let most = PROBE_LINE_COUNT * LINE_ENTRY_COUNT;
+                assert!((LINE_ENTRY_COUNT..=most).contains(&places), "{entry_count}, {hash:x}");
             }
         }
     }

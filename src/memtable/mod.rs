@@ -38,12 +38,15 @@ use crate::value::Value;
 mod cursor;
 mod growing_array;
 mod hash_index;
+mod key_filter;
+mod lines;
 mod node;
 mod writer;
 
 pub(crate) use cursor::MemtableCursor;
 use growing_array::GrowingArray;
 use hash_index::{ENTRY_LEN, HashIndex, Known};
+use key_filter::KeyFilter;
 use node::{INLINE_LINK_COUNT, Node, Slot, Target};
 use writer::{Place, Writer, too_many_rows};
 
@@ -57,6 +60,8 @@ const SHARED_LEN: usize = 4096;
 /// bytes, and one with a value of 100 bytes takes about 220: so it is a third full with such
 /// rows, and has room for nearly all of the shortest ones.
 const BYTES_PER_ENTRY: usize = 80;
+/// The filter has a byte for so many bytes of a full memtable: 14 bits for a row of 220 bytes.
+const BYTES_PER_FILTER_BYTE: usize = 128;
 /// An index is not smaller than this.
 const MIN_ENTRY_COUNT: usize = 256;
 /// After so many versions that are too new, a search is cheaper than going on by steps.
@@ -71,6 +76,7 @@ pub(crate) struct Memtable {
     nodes: GrowingArray<Slot>,
     /// The links above those that stand in the nodes.
     upper_links: GrowingArray<AtomicU32>,
+    filter: KeyFilter,
     index: HashIndex,
     len: AtomicUsize,
     memory_len: AtomicUsize,
@@ -112,6 +118,7 @@ impl Memtable {
             height: AtomicUsize::new(1),
             nodes: GrowingArray::new(),
             upper_links: GrowingArray::new(),
+            filter: KeyFilter::new(memtable_size / BYTES_PER_FILTER_BYTE),
             index: HashIndex::new((memtable_size / BYTES_PER_ENTRY).max(MIN_ENTRY_COUNT)),
             len: AtomicUsize::new(0),
             memory_len: AtomicUsize::new(0),
@@ -157,6 +164,7 @@ impl Memtable {
         }
         slot.0.set(node).map_err(|_| too_many_rows())?;
         writer.taken(&place);
+        self.filter.add(hash);
         self.link(&place, &gaps);
         let index_len = self.note_in_index(&target, hash, place.number, found);
 
@@ -175,6 +183,9 @@ impl Memtable {
     /// more than a few versions are newer than `seqno`, or if the index had no room for the key.
     #[inline]
     pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: u64) -> Option<u32> {
+        if !self.filter.may_contain(hash) {
+            return None;
+        }
         let target = Target::new(key, seqno);
         let has_key = |number| self.node(number).is_some_and(|node| node.has_key(&target));
         let mut number = match self.index.find(hash, has_key) {
