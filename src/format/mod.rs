@@ -15,6 +15,7 @@ pub mod log;
 pub mod log_op;
 pub mod manifest;
 pub mod preamble;
+pub mod range_tombstone;
 pub mod row;
 pub mod table_file;
 pub mod value_ref;
