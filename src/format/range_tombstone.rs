@@ -87,20 +87,20 @@ mod tests {
         let owned =
             |start: &[u8], end: Option<&[u8]>| Some((start.to_vec(), end.map(<[u8]>::to_vec)));
         #[rustfmt::skip]
-        let cases: &[(Bound<&[u8]>, Bound<&[u8]>, _)] = &[
-            (Unbounded,       Unbounded,       owned(b"", None)),
-            (Included(b"a"),  Excluded(b"b"),  owned(b"a", Some(b"b"))),
-            (Included(b"a"),  Included(b"a"),  owned(b"a", Some(b"a\0"))),
-            (Excluded(b"a"),  Included(b"b"),  owned(b"a\0", Some(b"b\0"))),
-            (Unbounded,       Excluded(b""),   None),
-            (Included(b"a"),  Excluded(b"a"),  None),
-            (Excluded(b"a"),  Excluded(b"a"),  None),
-            (Excluded(b"a"),  Excluded(b"a\0"), None),
-            (Included(b"b"),  Included(b"a"),  None),
-            (Included(b"b"),  Unbounded,       owned(b"b", None)),
+        let cases = [
+            (Unbounded::<&[u8]>, Unbounded::<&[u8]>, owned(b"", None)),
+            (Included(&b"a"[..]),  Excluded(&b"b"[..]),  owned(b"a", Some(&b"b"[..]))),
+            (Included(&b"a"[..]),  Included(&b"a"[..]),  owned(b"a", Some(&b"a\0"[..]))),
+            (Excluded(&b"a"[..]),  Included(&b"b"[..]),  owned(b"a\0", Some(&b"b\0"[..]))),
+            (Unbounded,       Excluded(&b""[..]),   None),
+            (Included(&b"a"[..]),  Excluded(&b"a"[..]),  None),
+            (Excluded(&b"a"[..]),  Excluded(&b"a"[..]),  None),
+            (Excluded(&b"a"[..]),  Excluded(&b"a\0"[..]), None),
+            (Included(&b"b"[..]),  Included(&b"a"[..]),  None),
+            (Included(&b"b"[..]),  Unbounded,       owned(b"b", None)),
         ];
         for (start, end, want) in cases {
-            assert_eq!(half_open(*start, *end), *want, "{start:?} {end:?}");
+            assert_eq!(half_open(start, end), want, "{start:?} {end:?}");
         }
         let largest = vec![0xff; MAX_KEY_LEN];
         assert_eq!(half_open(Unbounded, Included(&largest)), owned(b"", None));
