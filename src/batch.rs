@@ -23,7 +23,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::format::log_op::{Op, TooLarge, check_lens, encode_op, set_expiry};
+use crate::format::log_op::{Op, Ops, TooLarge, check_lens, encode_op, set_expiry};
 use crate::format::row::{Kind, MAX_EXPIRY};
 
 /// The most bytes of keys and values in one batch: 4 GiB.
@@ -56,6 +56,8 @@ pub struct WriteBatch {
     data_len: u64,
     /// Where in `ops` an operation with a time to live starts, and that time.
     ttls: Vec<(usize, Duration)>,
+    /// Whether one of them is a merge operand.
+    has_operands: bool,
     /// The first bad operation.
     error: Option<Error>,
 }
@@ -64,7 +66,14 @@ impl WriteBatch {
     /// Makes an empty batch.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ops: Vec::new(), op_count: 0, data_len: 0, ttls: Vec::new(), error: None }
+        Self {
+            ops: Vec::new(),
+            op_count: 0,
+            data_len: 0,
+            ttls: Vec::new(),
+            has_operands: false,
+            error: None,
+        }
     }
 
     /// Adds: `key` gets `value` and never expires.
@@ -84,6 +93,13 @@ impl WriteBatch {
         self.add(Kind::Put, key.as_ref(), value.as_ref(), Some(ttl))
     }
 
+    /// Adds: `key` gets what the database's merge operator makes of `operand` and of what is there.
+    ///
+    /// Nothing is read: the operator works when the key is read, flushed or compacted.
+    pub fn merge(&mut self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> &mut Self {
+        self.add(Kind::Merge, key.as_ref(), operand.as_ref(), None)
+    }
+
     /// Adds: `key` is absent. Fine if it is already.
     pub fn delete(&mut self, key: impl AsRef<[u8]>) -> &mut Self {
         self.add(Kind::Delete, key.as_ref(), &[], None)
@@ -95,6 +111,7 @@ impl WriteBatch {
         self.op_count = 0;
         self.data_len = 0;
         self.ttls.clear();
+        self.has_operands = false;
         self.error = None;
     }
 
@@ -117,6 +134,17 @@ impl WriteBatch {
     /// The first bad operation's.
     pub(crate) fn check(&self) -> Result<()> {
         self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// The key of the first merge operand.
+    pub(crate) fn first_merged_key(&self) -> Option<&[u8]> {
+        let mut ops = Ops::new(&self.ops, self.op_count).flatten();
+        ops.find(|op| op.kind == Kind::Merge).map(|op| op.key)
+    }
+
+    /// Whether there is a merge operand.
+    pub(crate) const fn has_operands(&self) -> bool {
+        self.has_operands
     }
 
     /// How many operations the payload holds.
@@ -183,6 +211,7 @@ impl WriteBatch {
             .map_err(too_large)?;
         self.op_count = op_count;
         self.data_len = data_len;
+        self.has_operands |= kind == Kind::Merge;
         self.ttls.extend(ttl.map(|ttl| (offset, ttl)));
         Ok(())
     }

@@ -114,6 +114,20 @@ impl Db {
         self.write(batch.put_with_ttl(key, value, ttl))
     }
 
+    /// Gives `key` what the merge operator of the options makes of `operand` and of what is there.
+    ///
+    /// Nothing is read: the operand is written like a value, and the operator works when the key is
+    /// read, flushed or compacted.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write); [`Error::NoMergeOperator`] if the database was opened without
+    /// one, and nothing is written.
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        self.write(batch.merge(key, operand))
+    }
+
     /// Makes `key` absent. Fine if it is already.
     ///
     /// # Errors

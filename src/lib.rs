@@ -26,6 +26,7 @@ pub mod internals;
 mod iter;
 mod manifest;
 mod memtable;
+pub mod merge;
 mod options;
 mod range;
 mod snapshot;
@@ -38,10 +39,11 @@ pub use batch::WriteBatch;
 pub use bytes::Bytes;
 pub use db::Db;
 pub use engine::{
-    JobStats, LevelStats, Problem, RecoveryStats, RunningJob, Stats, VerifyReport, WriteStats,
+    HookStats, JobStats, LevelStats, Problem, RecoveryStats, RunningJob, Stats, VerifyReport,
+    WriteStats,
 };
 pub use error::{Error, FormatError, Result};
-pub use hooks::Clock;
+pub use hooks::{Clock, CompactionFilter, Decision, MergeError, MergeOperator};
 pub use iter::{Cursor, Entry, Iter};
 pub use options::{ChecksumPolicy, CompactionStyle, Durability, LogRecovery, Options, ReadMode};
 pub use range::KeyRange;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bloomfilter::Bloom;
 
 use crate::error::{Error, Result};
-use crate::hooks::{Clock, SystemClock};
+use crate::hooks::{Clock, CompactionFilter, Filter, MergeOperator, Merger, SystemClock};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -57,6 +57,8 @@ pub struct Options {
     pub(crate) background_threads: usize,
     pub(crate) compaction: CompactionStyle,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) merger: Option<Merger>,
+    pub(crate) compaction_filter: Option<Filter>,
 }
 
 impl Default for Options {
@@ -75,6 +77,8 @@ impl Default for Options {
             background_threads: 2,
             compaction: CompactionStyle::Leveled,
             clock: Arc::new(SystemClock),
+            merger: None,
+            compaction_filter: None,
         }
     }
 }
@@ -150,6 +154,20 @@ impl Options {
         Self { clock: Arc::new(clock), ..self }
     }
 
+    /// Sets what makes one value of a key's merge operands. Default: none.
+    ///
+    /// The operator's name is stored when a database is first opened with one. Opening with an
+    /// operator of another name is [`Error::InvalidArgument`]; opening without one is fine as long
+    /// as no key is read whose newest row is an operand.
+    pub fn merge_operator(self, operator: impl MergeOperator) -> Self {
+        Self { merger: Some(Merger::new(operator)), ..self }
+    }
+
+    /// Sets what decides about values when they are compacted. Default: none, all stay.
+    pub fn compaction_filter(self, filter: impl CompactionFilter) -> Self {
+        Self { compaction_filter: Some(Filter::new(filter)), ..self }
+    }
+
     /// Sets how table files are read. Default: [`ReadMode::Mmap`].
     pub fn read_mode(self, mode: ReadMode) -> Self {
         Self { read_mode: mode, ..self }
@@ -188,6 +206,9 @@ impl Options {
                 "block_size is {}; it must be a power of two",
                 self.block_size
             )));
+        }
+        if let Some(merger) = &self.merger {
+            merger.name()?;
         }
         check_bounds("background_threads", self.background_threads as u64, 0..=MAX_THREAD_COUNT)?;
         match self.filter {

@@ -25,10 +25,12 @@ use crate::value::Value;
 
 mod concat;
 mod merging;
+mod operands;
 mod visible;
 
 pub(crate) use concat::{ConcatCursor, Parts};
 pub(crate) use merging::MergingCursor;
+pub(crate) use operands::Operands;
 pub(crate) use visible::VisibleCursor;
 
 /// Where a value lies inside its run, for whoever can borrow from that run for longer.

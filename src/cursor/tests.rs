@@ -126,7 +126,7 @@ fn a_snapshot_sees_the_newest_row_of_its_time() {
         let visible = visible_rows(&rows, snapshot, now_secs);
         let run_count = random.random_range(1..9);
         let run = MergingCursor::new(dealt(&mut random, &rows, run_count));
-        check_shows(&mut random, &mut VisibleCursor::new(run, snapshot, now_secs), visible);
+        check_shows(&mut random, &mut VisibleCursor::new(run, snapshot, now_secs, None), visible);
     }
 }
 
@@ -143,7 +143,7 @@ fn an_error_is_repeated_until_a_seek() {
             for run in &mut runs {
                 run.calls = calls.clone();
             }
-            let mut cursor = VisibleCursor::new(MergingCursor::new(runs), 40, 0);
+            let mut cursor = VisibleCursor::new(MergingCursor::new(runs), 40, 0, None);
             let mut seen = Vec::new();
             let mut found = cursor.seek_first();
             while let Ok(true) = found {
@@ -182,7 +182,7 @@ fn of_many_versions_only_a_few_are_walked() {
         let mut run = VecCursor::new(rows.collect());
         let calls = Calls::default();
         run.calls = calls.clone();
-        let mut cursor = VisibleCursor::new(run, snapshot, 0);
+        let mut cursor = VisibleCursor::new(run, snapshot, 0, None);
         let mut seen = Vec::new();
         let mut found = cursor.seek_first().unwrap();
         while found {

@@ -8,21 +8,28 @@
 //!   what the snapshot 5 sees              a5           b3                      d1
 //! ```
 //!
+//! A key whose newest version is a merge operand is shown with what the merge operator makes of its
+//! operands; that value lies in the cursor, and the run has gone on to where the operands end.
+//!
 //! Backward, the versions of a key come oldest first. The cursor walks on while an earlier row has
 //! the same key and is not too new; if the last step went too far, it goes one row forward again.
 //!
 //! # Invariants
 //!
-//! - While a row is shown, the run stands on that row.
+//! - While a row of the run is shown, the run stands on that row. While a folded value is shown, the
+//!   run stands on a row behind the key's newest one: of the same key, or the first behind it.
 //! - Of a key with many versions only a few are walked; then a seek goes past the others.
 //! - After an error every move gives that error again, until a seek.
 //!
 //! Spec: `format-spec/02-rows.md`. I/O: none of its own. Unsafe: none.
 
-use crate::cursor::{Cursor, Location};
+use bytes::Bytes;
+
+use crate::cursor::{Cursor, Location, Operands};
 use crate::error::{Error, Result};
 use crate::format::row::Kind;
-use crate::value::Value;
+use crate::hooks::Merger;
+use crate::value::{INLINE_LEN, Value};
 
 /// After so many rows that are not shown, a seek is cheaper than going on by steps.
 const MAX_STEP_COUNT: usize = 8;
@@ -33,18 +40,56 @@ pub(crate) struct VisibleCursor<C> {
     run: C,
     snapshot: u64,
     now_secs: u64,
-    shown: bool,
+    merger: Option<Merger>,
+    shown: Shown,
+    folded: Folded,
     /// Why no row is shown, if a move failed.
     error: Option<Error>,
     /// Where a seek keeps its key; only its memory is kept.
     key: Vec<u8>,
 }
 
+/// What a visible cursor shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    /// The row that the run is on.
+    Row,
+    /// A value that was folded of operands.
+    Folded,
+}
+
+/// A value that was folded of operands, and its key.
+#[derive(Debug, Default)]
+struct Folded {
+    key: Vec<u8>,
+    /// The seqno of the newest operand.
+    seqno: u64,
+    value: Bytes,
+    operands: Operands,
+}
+
+/// What the newest version of a key says.
+enum Newest {
+    Value,
+    Absent,
+    Operand,
+}
+
 impl<C: Cursor> VisibleCursor<C> {
     /// A cursor over what the snapshot with this seqno sees of `run`, off its rows. `now_secs`
     /// decides what has expired, in seconds since 1970.
-    pub(crate) const fn new(run: C, snapshot: u64, now_secs: u64) -> Self {
-        Self { run, snapshot, now_secs, shown: false, error: None, key: Vec::new() }
+    pub(crate) fn new(run: C, snapshot: u64, now_secs: u64, merger: Option<Merger>) -> Self {
+        Self {
+            run,
+            snapshot,
+            now_secs,
+            merger,
+            shown: Shown::Nothing,
+            folded: Folded::default(),
+            error: None,
+            key: Vec::new(),
+        }
     }
 
     /// Moves to the first row.
@@ -75,8 +120,8 @@ impl<C: Cursor> VisibleCursor<C> {
     /// Moves to the next row; false if there is none or no row is shown.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<bool> {
-        if !self.shown {
-            return self.stay();
+        if self.shown != Shown::Row {
+            return self.next_of_folded();
         }
         let moved = self.run.next_key();
         if moved.is_ok() && self.run.is_plainly_visible(self.snapshot) {
@@ -88,8 +133,8 @@ impl<C: Cursor> VisibleCursor<C> {
     /// Moves to the row before; false if there is none or no row is shown.
     #[inline]
     pub(crate) fn prev(&mut self) -> Result<bool> {
-        if !self.shown {
-            return self.stay();
+        if self.shown != Shown::Row {
+            return self.prev_of_folded();
         }
         let mut moved = self.leave_backward();
         if moved.is_ok() && self.run.is_plainly_visible(self.snapshot) {
@@ -105,46 +150,71 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// Whether a row is shown.
     #[inline]
-    pub(crate) const fn valid(&self) -> bool {
-        self.shown
+    pub(crate) fn valid(&self) -> bool {
+        self.shown != Shown::Nothing
     }
 
     /// The user key; empty if no row is shown.
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
-        if self.shown { self.run.key() } else { &[] }
+        match self.shown {
+            Shown::Row => self.run.key(),
+            Shown::Folded => &self.folded.key,
+            Shown::Nothing => &[],
+        }
     }
 
     /// The value; empty if no row is shown.
     #[inline]
     pub(crate) fn value(&self) -> &[u8] {
-        if self.shown { self.run.value() } else { &[] }
+        match self.shown {
+            Shown::Row => self.run.value(),
+            Shown::Folded => &self.folded.value,
+            Shown::Nothing => &[],
+        }
     }
 
-    /// The seqno; 0 if no row is shown.
+    /// The seqno, of a folded value that of its newest operand; 0 if no row is shown.
     #[inline]
     pub(crate) fn seqno(&self) -> u64 {
-        if self.shown { self.run.seqno() } else { 0 }
+        match self.shown {
+            Shown::Row => self.run.seqno(),
+            Shown::Folded => self.folded.seqno,
+            Shown::Nothing => 0,
+        }
     }
 
-    /// When the row expires, in seconds since 1970; 0 is never.
+    /// When the row expires, in seconds since 1970; 0 is never. A folded value does not: what
+    /// expires is the value below its operands.
     #[inline]
     pub(crate) fn expires_at(&self) -> u64 {
-        if self.shown { self.run.expires_at() } else { 0 }
+        if self.shown == Shown::Row { self.run.expires_at() } else { 0 }
     }
 
     /// Where the value lies.
     #[inline]
     pub(crate) fn location(&self) -> Location {
-        if self.shown { self.run.location() } else { Location::Cursor }
+        if self.shown == Shown::Row { self.run.location() } else { Location::Cursor }
     }
 
     /// The value as something that outlives the cursor.
     pub(crate) fn owned_value(&self) -> Value<'static> {
-        if self.shown { self.run.owned_value() } else { Value::copied(&[]) }
+        match self.shown {
+            Shown::Row => self.run.owned_value(),
+            Shown::Folded if self.folded.value.len() <= INLINE_LEN => {
+                Value::copied(&self.folded.value)
+            }
+            Shown::Folded => Value::shared(self.folded.value.clone()),
+            Shown::Nothing => Value::copied(&[]),
+        }
     }
 
-    /// The run, which stands on the row that is shown.
+    /// How many operands made the value that is shown.
+    pub(crate) fn operand_count(&self) -> usize {
+        if self.shown == Shown::Folded { self.folded.operands.len() } else { 0 }
+    }
+
+    /// The run, which stands on the row that is shown unless its value was folded.
     #[inline]
     pub(crate) const fn run(&self) -> &C {
         &self.run
@@ -158,22 +228,43 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// After a move of the run: goes on to a row to show, and remembers how that ended.
     #[inline(never)]
-    fn settle(&mut self, moved: Result<()>, go: fn(&mut Self) -> Result<()>) -> Result<bool> {
+    fn settle(&mut self, moved: Result<()>, go: fn(&mut Self) -> Result<Shown>) -> Result<bool> {
         let settled = moved.and_then(|()| go(self));
-        self.shown = settled.is_ok() && self.run.valid();
+        self.shown = settled.as_ref().copied().unwrap_or(Shown::Nothing);
         self.error = settled.as_ref().err().cloned();
-        settled.map(|()| self.shown)
+        settled.map(|shown| shown != Shown::Nothing)
+    }
+
+    #[cold]
+    fn next_of_folded(&mut self) -> Result<bool> {
+        if self.shown == Shown::Nothing {
+            return self.stay();
+        }
+        let is_on_key = self.run.valid() && self.run.key() == self.folded.key;
+        let moved = if is_on_key { self.run.next_key() } else { Ok(()) };
+        self.settle(moved, Self::go_forward)
+    }
+
+    #[cold]
+    fn prev_of_folded(&mut self) -> Result<bool> {
+        if self.shown == Shown::Nothing {
+            return self.stay();
+        }
+        self.key.clone_from(&self.folded.key);
+        let moved = self.seek_before_key();
+        self.settle(moved, Self::go_backward)
     }
 
     /// Goes on to the first row that is visible, from this one.
-    fn go_forward(&mut self) -> Result<()> {
+    fn go_forward(&mut self) -> Result<Shown> {
         let mut step_count = 0;
         while self.run.valid() {
             if self.run.seqno() <= self.snapshot {
-                if self.is_present()? {
-                    return Ok(());
+                match self.newest() {
+                    Newest::Value => return Ok(Shown::Row),
+                    Newest::Operand => return self.fold(),
+                    Newest::Absent => self.run.next_key()?,
                 }
-                self.run.next_key()?;
             } else if step_count < MAX_STEP_COUNT {
                 step_count += 1;
                 self.run.next()?;
@@ -183,21 +274,44 @@ impl<C: Cursor> VisibleCursor<C> {
                 self.run.seek(&self.key, self.snapshot)?;
             }
         }
-        Ok(())
+        Ok(Shown::Nothing)
     }
 
     /// Goes back to the last row that is visible, from this one, which is the oldest of its key.
-    fn go_backward(&mut self) -> Result<()> {
+    fn go_backward(&mut self) -> Result<Shown> {
         while self.run.valid() {
             if self.run.seqno() <= self.snapshot {
                 self.go_to_newest()?;
-                if self.is_present()? {
-                    return Ok(());
+                match self.newest() {
+                    Newest::Value => return Ok(Shown::Row),
+                    Newest::Operand => return self.fold(),
+                    Newest::Absent => {}
                 }
             }
             self.leave_backward()?;
         }
-        Ok(())
+        Ok(Shown::Nothing)
+    }
+
+    /// From the newest operand of a key, folds it with all that it stands on.
+    fn fold(&mut self) -> Result<Shown> {
+        let Self { run, folded, .. } = self;
+        folded.key.clear();
+        folded.key.extend_from_slice(run.key());
+        folded.seqno = run.seqno();
+        folded.operands.clear();
+        let Some(merger) = &self.merger else {
+            return Err(Error::NoMergeOperator { key: run.key().to_vec() });
+        };
+        while run.valid() && run.kind() == Kind::Merge && run.key() == folded.key {
+            folded.operands.add(&folded.key, run.seqno(), run.value(), merger)?;
+            run.next()?;
+        }
+        let is_put = run.valid() && run.kind() == Kind::Put && run.key() == folded.key;
+        let has_base = is_put && !has_expired(run.expires_at(), self.now_secs);
+        let existing = if has_base { Some(run.value()) } else { None };
+        folded.value = folded.operands.fold(&folded.key, existing, merger)?.into();
+        Ok(Shown::Folded)
     }
 
     /// From a version that the snapshot sees, goes back to the newest such version of the key.
@@ -226,6 +340,11 @@ impl<C: Cursor> VisibleCursor<C> {
             self.run.prev()?;
         }
         self.keep_key();
+        self.seek_before_key()
+    }
+
+    /// Goes to the last row before those of the key that was kept.
+    fn seek_before_key(&mut self) -> Result<()> {
         self.run.seek_for_prev(&self.key, u64::MAX)?;
         while self.run.valid() && self.run.key() == self.key {
             self.run.prev()?;
@@ -238,13 +357,17 @@ impl<C: Cursor> VisibleCursor<C> {
         self.key.extend_from_slice(self.run.key());
     }
 
-    /// Whether the row, which is the newest of its key, says that the key has a value.
-    fn is_present(&self) -> Result<bool> {
-        let expires_at = self.run.expires_at();
+    /// What the row says, which is the newest of its key.
+    fn newest(&self) -> Newest {
         match self.run.kind() {
-            Kind::Put => Ok(expires_at == 0 || self.now_secs < expires_at),
-            Kind::Delete => Ok(false),
-            Kind::Merge => Err(Error::NoMergeOperator { key: self.run.key().to_vec() }),
+            Kind::Put if has_expired(self.run.expires_at(), self.now_secs) => Newest::Absent,
+            Kind::Put => Newest::Value,
+            Kind::Delete => Newest::Absent,
+            Kind::Merge => Newest::Operand,
         }
     }
+}
+
+const fn has_expired(expires_at: u64, now_secs: u64) -> bool {
+    expires_at != 0 && expires_at <= now_secs
 }

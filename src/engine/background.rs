@@ -26,6 +26,8 @@ const REST: Duration = Duration::from_millis(500);
 
 /// What a thread does next.
 enum Work<'e> {
+    /// Freezes the active memtable if it is the one that lies there.
+    Freeze(usize),
     Flush,
     Compact(Claim<'e>),
 }
@@ -64,6 +66,7 @@ impl Engine {
         while let Some(work) = self.wait_for_work() {
             let is_flush = matches!(work, Work::Flush);
             let done = catch_unwind(AssertUnwindSafe(|| match work {
+                Work::Freeze(address) => self.freeze_memtable_at(address),
                 // Failures are kept in the tree.
                 Work::Flush => drop(self.flush_oldest()),
                 Work::Compact(claim) => drop(self.run_claim(&claim)),
@@ -78,6 +81,15 @@ impl Engine {
                 self.changed.notify_all();
                 return;
             }
+        }
+    }
+
+    /// Sets the active memtable aside, if it is still the one that a reader asked for.
+    fn freeze_memtable_at(&self, address: usize) {
+        let mut writer = lock(&self.writer);
+        if Arc::as_ptr(&writer.memtable).addr() == address && self.check_open().is_ok() {
+            // A failure poisons the database and is told by the next write.
+            let _ = self.freeze(&mut writer);
         }
     }
 
@@ -96,6 +108,9 @@ impl Engine {
                 tree.flush_is_claimed = true;
                 tree.flush_may_retry = false;
                 return Some(Work::Flush);
+            }
+            if let Some(address) = self.meter.take_fold_request().filter(|_| !is_poisoned) {
+                return Some(Work::Freeze(address));
             }
             let visible = self.visible.load(Ordering::Acquire);
             let is_quiet = rested_at == Some(visible) && tree.frozen.is_empty();

@@ -21,14 +21,42 @@ use std::sync::atomic::Ordering;
 use super::outputs::{Outputs, record_of, remove_tables};
 use super::pressure::Pressure;
 use super::publish::Edit;
+use super::retention::{Hooks, Retention, Sink};
 use super::{Engine, Frozen, lock};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::format::row::Row;
+use crate::hooks::now_secs;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::table::TableInfo;
 
+/// Where the rows of a memtable go.
+struct Target<'e> {
+    outputs: Outputs<'e>,
+}
+
+impl Sink for Target<'_> {
+    fn nothing_below(&mut self, _key: &[u8]) -> bool {
+        // It may well be so, but the next compaction knows.
+        false
+    }
+
+    fn add(&mut self, row: &Row<'_>) -> Result<()> {
+        self.outputs.add(row)
+    }
+}
+
 impl Engine {
+    /// The caller's code that has a say in what stays; the filter only in compactions.
+    pub(super) fn hooks(&self, with_filter: bool) -> Hooks<'_> {
+        Hooks {
+            merger: self.options.merger.as_ref(),
+            filter: self.options.compaction_filter.as_ref().filter(|_| with_filter),
+            snapshots: self.snapshots.as_deref(),
+            failures: &self.counters.hooks,
+        }
+    }
+
     /// Turns the memtable into tables, on return.
     ///
     /// # Errors
@@ -98,21 +126,24 @@ impl Engine {
         published
     }
 
-    /// Writes all rows of a memtable. On an error nothing of it is left.
+    /// Writes what stays of the rows of a memtable. On an error nothing of it is left.
     pub(super) fn write_tables(&self, memtable: &Arc<Memtable>) -> Result<Vec<TableInfo>> {
-        let mut outputs = Outputs::new(self, Vec::new());
+        let mut target = Target { outputs: Outputs::new(self, Vec::new()) };
+        let mut retention = Retention::new(self.hooks(false), now_secs(&*self.options.clock));
         let mut rows = MemtableCursor::new(Arc::clone(memtable));
         rows.seek_first()?;
         while rows.valid() {
-            outputs.add(&Row {
+            let row = Row {
                 key: rows.key(),
                 seqno: rows.seqno(),
                 kind: rows.kind(),
                 expires_at: rows.expires_at(),
                 value: rows.value(),
-            })?;
+            };
+            retention.add(&row, &mut target)?;
             rows.next()?;
         }
-        outputs.finish()
+        retention.finish(&mut target)?;
+        target.outputs.finish()
     }
 }

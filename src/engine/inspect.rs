@@ -1,19 +1,14 @@
-//! Looking at the database from outside: figures, and a check of every byte.
+//! Looking at the database from outside: its figures.
 //!
-//! Spec: none. I/O: reads through `storage`. Unsafe: none.
+//! Spec: none. I/O: asks the system about maps. Unsafe: none.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Engine, lock};
-use crate::error::{Error, Result};
-use crate::format::file_name::FileName;
-use crate::manifest;
-use crate::storage::Region;
-use crate::table::Table;
-use crate::wal::read_log;
+use crate::error::Error;
 
 /// Figures of a database at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +37,53 @@ pub struct Stats {
     pub running_jobs: Vec<RunningJob>,
     /// The last compactions since the database was opened, the oldest first; at most 16.
     pub finished_jobs: Vec<JobStats>,
+    /// What the merge operator and the compaction filter could not do.
+    pub hooks: HookStats,
+    /// The name of the merge operator that the database knows.
+    pub merge_operator: Option<String>,
     /// What opening the database recovered.
     pub recovery: RecoveryStats,
+}
+
+/// Failures of the caller's code in flushes and compactions since a database was opened: the rows
+/// stayed as they were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HookStats {
+    /// How often the merge operator failed or panicked.
+    pub merge_failures: u64,
+    /// How often the compaction filter failed or panicked.
+    pub filter_failures: u64,
+    /// The last failure, in words.
+    pub last_failure: Option<String>,
+}
+
+/// Counts failures of the caller's code.
+#[derive(Debug, Default)]
+pub(super) struct HookCounters {
+    merge: AtomicU64,
+    filter: AtomicU64,
+    last: Mutex<Option<String>>,
+}
+
+impl HookCounters {
+    pub(super) fn note_merge(&self, reason: String) {
+        self.merge.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.last) = Some(reason);
+    }
+
+    pub(super) fn note_filter(&self, reason: String) {
+        self.filter.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.last) = Some(reason);
+    }
+
+    pub(super) fn stats(&self) -> HookStats {
+        HookStats {
+            merge_failures: self.merge.load(Ordering::Relaxed),
+            filter_failures: self.filter.load(Ordering::Relaxed),
+            last_failure: lock(&self.last).clone(),
+        }
+    }
 }
 
 /// What was written since a database was opened.
@@ -116,6 +156,12 @@ pub struct JobStats {
     pub rows_hidden: u64,
     /// Tombstones that had nothing left to hide.
     pub tombstones_dropped: u64,
+    /// Values that had expired.
+    pub rows_expired: u64,
+    /// Values that the compaction filter removed.
+    pub rows_removed: u64,
+    /// Merge operands that were folded.
+    pub operands_folded: u64,
     /// How long it took.
     pub duration: Duration,
 }
@@ -131,6 +177,7 @@ pub(super) struct Counters {
     pub(super) flushed: AtomicU64,
     /// Bytes of tables that compactions wrote.
     pub(super) compacted: AtomicU64,
+    pub(super) hooks: HookCounters,
 }
 
 /// Figures of one level.
@@ -179,72 +226,6 @@ impl PartialEq for RecoveryStats {
 
 impl Eq for RecoveryStats {}
 
-/// What [`Db::verify`](crate::Db::verify) found.
-#[derive(Clone, Debug, Default)]
-pub struct VerifyReport {
-    problems: Vec<Problem>,
-    file_count: u64,
-    byte_count: u64,
-}
-
-impl VerifyReport {
-    /// Whether everything is as `format-spec/` says.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.problems.is_empty()
-    }
-
-    /// What is wrong: the first broken rule of each damaged file.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-
-    /// How many files were read.
-    #[must_use]
-    pub fn file_count(&self) -> u64 {
-        self.file_count
-    }
-
-    /// How many bytes were read.
-    #[must_use]
-    pub fn byte_count(&self) -> u64 {
-        self.byte_count
-    }
-
-    /// Keeps what the check of a file found.
-    fn note(&mut self, path: &Path, checked: Result<u64>) {
-        self.file_count += 1;
-        let problem = match checked {
-            Ok(len) => {
-                self.byte_count += len;
-                return;
-            }
-            Err(Error::Corrupt { path, offset, source }) => {
-                Problem { path, offset, rule: source.to_string() }
-            }
-            Err(error) => {
-                let source = std::error::Error::source(&error);
-                let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
-                Problem { path: path.to_owned(), offset: 0, rule: format!("{error}{cause}") }
-            }
-        };
-        self.problems.push(problem);
-    }
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Problem {
-    /// The file.
-    pub path: PathBuf,
-    /// Where, in bytes from the start of the file.
-    pub offset: u64,
-    /// Which rule is broken, as a sentence.
-    pub rule: String,
-}
-
 impl Engine {
     /// Figures of this moment; the last ones if the database is closed.
     pub(crate) fn stats(&self) -> Stats {
@@ -262,6 +243,8 @@ impl Engine {
             frozen_memtables: view.frozen.len() as u64,
             last_seqno: self.visible.load(Ordering::Acquire),
             written: self.write_stats(),
+            hooks: self.counters.hooks.stats(),
+            merge_operator: self.merge_operator.clone(),
             recovery: self.recovery.clone(),
             ..Stats::default()
         };
@@ -312,64 +295,4 @@ impl Engine {
             stop_count,
         }
     }
-
-    /// Reads and checks every file that the newest version needs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]; `Io` if the directory can't be listed. Damage is in the report.
-    pub(crate) fn verify(&self) -> Result<VerifyReport> {
-        self.check_open()?;
-        // While these locks are held no log grows, and no flush removes one or publishes a
-        // manifest: so a file that is not whole is damaged, not in the making.
-        let writer = lock(&self.writer);
-        let publisher = lock(&self.publisher);
-        let mut report = VerifyReport::default();
-        let number = publisher.manifest.manifest_number;
-        let checked = manifest::load(&*self.storage, number).map(|_| 0);
-        report.note(&self.storage.path(FileName::Manifest(number)), checked);
-        let view = self.view.load_full();
-        for handle in view.version.tables() {
-            let name = FileName::Table(handle.record.file_number);
-            let checked = self
-                .storage
-                .open_region(name, self.options.read_mode)
-                .and_then(|region| verify_table(region, handle, self.options.checksums));
-            report.note(&self.storage.path(name), checked);
-        }
-        let listing = self.storage.list()?.unwrap_or_default();
-        for name in listing.files {
-            let FileName::Log(number) = name else { continue };
-            if number < publisher.manifest.oldest_log {
-                continue;
-            }
-            let read = read_log(&*self.storage, self.database_id, number, |_| Ok(()));
-            let checked = read.and_then(|summary| match summary.damage() {
-                Some(damage) => Err(damage),
-                None => Ok(summary.file_len),
-            });
-            report.note(&self.storage.path(name), checked);
-        }
-        drop((publisher, writer));
-        Ok(report)
-    }
-}
-
-/// Opens a table anew, so that nothing is taken on trust, and checks all of it.
-fn verify_table(
-    region: Region,
-    handle: &Arc<super::version::TableHandle>,
-    policy: crate::options::ChecksumPolicy,
-) -> Result<u64> {
-    let len = region.len();
-    let path = region.path().to_owned();
-    let table = Table::open(region, policy)?;
-    table.verify()?;
-    let expected = &handle.record;
-    let found = (table.file_id(), len, table.file_checksum()?);
-    if found != (expected.file_id, expected.file_len, expected.checksum) {
-        let error = crate::format::manifest::TABLE.broken(0);
-        return Err(Error::corrupt(&path, 0, error));
-    }
-    Ok(len)
 }

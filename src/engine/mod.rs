@@ -54,21 +54,24 @@ mod pressure;
 mod publish;
 mod read;
 mod recovery;
+mod retention;
 mod run;
+mod snapshots;
+mod verify;
 mod version;
 mod view;
 mod write;
 
-pub use inspect::{
-    JobStats, LevelStats, Problem, RecoveryStats, RunningJob, Stats, VerifyReport, WriteStats,
-};
+pub use inspect::{HookStats, JobStats, LevelStats, RecoveryStats, RunningJob, Stats, WriteStats};
 pub(crate) use read::{Hit, Now};
+pub use verify::{Problem, VerifyReport};
 pub(crate) use view::{Pin, Scan, View};
 
 use commit::CommitQueue;
 use compaction::{Compactions, ReadMeter};
 use inspect::Counters;
 use pressure::Pressure;
+use snapshots::SnapshotList;
 use version::Version;
 
 /// One open database.
@@ -98,6 +101,8 @@ pub(crate) struct Engine {
     changed: Arc<Condvar>,
     pressure: Pressure,
     counters: Counters,
+    /// The live snapshots, if a compaction filter has to know them.
+    snapshots: Option<Arc<SnapshotList>>,
     next_file_number: AtomicU64,
     /// The newest manifest's number, for the headers of logs.
     manifest_number: AtomicU64,
@@ -177,7 +182,9 @@ impl Engine {
     pub(crate) fn pin(&self) -> Result<Pin> {
         self.check_open()?;
         let now_secs = now_secs(&*self.options.clock);
-        Ok(self.at_one_moment(ArcSwap::load_full, |view, seqno| Pin { view, seqno, now_secs }))
+        let listed = |seqno| self.snapshots.as_ref().map(|list| list.enter(seqno));
+        let pin = |view, seqno| Pin { view, seqno, now_secs, _listed: listed(seqno) };
+        Ok(self.at_one_moment(ArcSwap::load_full, pin))
     }
 
     /// Takes the view and the seqno of one moment.
@@ -264,7 +271,7 @@ impl Engine {
 
     /// Swaps in what readers see next. Under the lock of `tree`, so views follow each other.
     fn install(&self, tree: &MutexGuard<'_, Tree>, active: Arc<Memtable>, version: Arc<Version>) {
-        let view = View::of(tree, active, version, self.hash_seed, Arc::clone(&self.meter));
+        let view = self.view.load().next(tree, active, version);
         self.installations.fetch_add(1, Ordering::AcqRel);
         self.view.store(Arc::new(view));
         self.installations.fetch_add(1, Ordering::AcqRel);

@@ -33,6 +33,7 @@ use super::{Engine, Publisher, Tree, Writer, lock};
 use crate::error::{Error, Result};
 use crate::format::file_name::{self, FileName};
 use crate::format::manifest::ManifestData;
+use crate::hooks::Merger;
 use crate::manifest;
 use crate::memtable::Memtable;
 use crate::options::Options;
@@ -60,7 +61,7 @@ impl Engine {
         look(&*storage, Some(&listing), &options)?;
         let manifest = match manifest::load_newest(&*storage, &listing)? {
             Some(manifest) => manifest,
-            None => create(&*storage, &listing)?,
+            None => create(&*storage, &listing, &options)?,
         };
         let policy = options.log_recovery;
         let replayer = Replayer {
@@ -69,7 +70,9 @@ impl Engine {
             policy,
             memtable_size: options.memtable_size,
         };
-        let replay = replayer.replay(&listing)?;
+        let mut replay = replayer.replay(&listing)?;
+        let stored = manifest.merge_operator.as_deref().or(replay.merge_operator.as_deref());
+        replay.merge_operator = merge_operator(stored, &options)?;
         let engine = Arc::new(assemble(storage, options, guard, manifest, &listing, &replay));
         engine.make_durable(replay, &listing)?;
         engine.start_threads()?;
@@ -81,11 +84,13 @@ impl Engine {
         let mut writer = lock(&self.writer);
         let mut publisher = lock(&self.publisher);
         let mut kept_logs = Vec::new();
-        if replay.logs.is_empty() && is_settled(listing, &publisher) {
+        let knows_operator = publisher.manifest.merge_operator == self.merge_operator;
+        if replay.logs.is_empty() && is_settled(listing, &publisher) && knows_operator {
             return Ok(());
         }
         let memtable = Arc::new(std::mem::take(&mut replay.memtable));
         let mut data = publisher.manifest.clone();
+        data.merge_operator.clone_from(&self.merge_operator);
         if memtable.memory_len() > self.options.memtable_size / FLUSH_FRACTION {
             let infos = self.write_tables(&memtable)?;
             data.tables.extend(infos.into_iter().map(|info| record_of(info, 0)));
@@ -174,8 +179,21 @@ fn look(storage: &dyn Storage, listing: Option<&Listing>, options: &Options) -> 
     if options.create_if_missing { Ok(Place::Empty) } else { Err(Error::NotFound { path: path() }) }
 }
 
+/// The name of the database's merge operator: the stored one or, if it has none yet, that of the
+/// options.
+fn merge_operator(stored: Option<&str>, options: &Options) -> Result<Option<String>> {
+    let given = options.merger.as_ref().map(Merger::name).transpose()?;
+    match (stored, given) {
+        (Some(stored), Some(given)) if stored != given => Err(Error::invalid(format!(
+            "the merge operator \"{given}\"; the database's operands are those of \"{stored}\""
+        ))),
+        (Some(stored), _) => Ok(Some(stored.to_owned())),
+        (None, given) => Ok(given),
+    }
+}
+
 /// Makes the first version of a new database.
-fn create(storage: &dyn Storage, listing: &Listing) -> Result<ManifestData> {
+fn create(storage: &dyn Storage, listing: &Listing, options: &Options) -> Result<ManifestData> {
     // What an interrupted creation left would stand in the way of the new files' names.
     for name in listing.files.iter().filter(|name| matches!(name, FileName::Tmp(_))) {
         storage.remove(*name)?;
@@ -187,7 +205,7 @@ fn create(storage: &dyn Storage, listing: &Listing) -> Result<ManifestData> {
         next_file_number: 2,
         last_seqno: 0,
         oldest_log: 2,
-        merge_operator: None,
+        merge_operator: merge_operator(None, options)?,
         tables: Vec::new(),
     };
     manifest::publish(storage, &manifest).map_err(|failed| failed.error)?;
@@ -237,12 +255,13 @@ fn assemble(
         frozen: Vec::new(),
         version,
         hash_seed: manifest.hash_seed,
+        merger: options.merger.clone(),
         meter: Arc::clone(&meter),
     };
     Engine {
         database_id: manifest.database_id,
         hash_seed: manifest.hash_seed,
-        merge_operator: manifest.merge_operator.clone(),
+        merge_operator: replay.merge_operator.clone(),
         view: ArcSwap::from_pointee(view),
         installations: AtomicU64::new(0),
         meter,
@@ -261,6 +280,7 @@ fn assemble(
         closing: Mutex::new(()),
         pressure: Pressure::default(),
         counters: Counters::default(),
+        snapshots: options.compaction_filter.as_ref().map(|_| Arc::default()),
         next_file_number: AtomicU64::new(next_file_number),
         manifest_number: AtomicU64::new(manifest.manifest_number),
         publisher: Mutex::new(Publisher { manifest, previous_manifest }),

@@ -10,18 +10,25 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::run::RunCursor;
 use super::view::View;
-use crate::error::{Error, Result};
+use crate::cursor::{MergingCursor, VisibleCursor};
+use crate::error::Result;
 use crate::format::checksum::hash_key;
 use crate::format::row::Kind;
 use crate::hooks::{Clock, now_secs};
-use crate::memtable::Memtable;
+use crate::memtable::{Memtable, MemtableCursor};
 use crate::storage::Slice;
-use crate::table::Table;
+use crate::table::{Table, TableCursor};
 use crate::value::{INLINE_LEN, Value};
 
 /// As many filter lines are asked for at once: about as many as level 0 has tables at rest.
 const PREFETCH_COUNT: usize = 4;
+
+/// A read that folds more operands asks for a flush, which folds them once and for all.
+const MAX_OPERAND_COUNT: usize = 1024;
 
 /// What "now" is for a read.
 #[derive(Clone, Copy)]
@@ -33,15 +40,18 @@ pub(crate) enum Now<'c> {
 }
 
 impl Now<'_> {
+    /// In seconds since 1970.
+    fn secs(self) -> u64 {
+        match self {
+            Self::Fixed(now) => now,
+            Self::Clock(clock) => now_secs(clock),
+        }
+    }
+
     /// Whether a row with this expiry is absent by now.
     #[inline]
     fn is_after(self, expires_at: u64) -> bool {
-        expires_at != 0
-            && expires_at
-                <= match self {
-                    Self::Fixed(now) => now,
-                    Self::Clock(clock) => now_secs(clock),
-                }
+        expires_at != 0 && expires_at <= self.secs()
     }
 }
 
@@ -56,8 +66,17 @@ pub(crate) struct Hit<'v> {
 
 #[derive(Debug)]
 enum Place<'v> {
-    Memtable { memtable: &'v Arc<Memtable>, node: u32, value: &'v [u8] },
-    Table { table: &'v Table, value: Slice<'v> },
+    Memtable {
+        memtable: &'v Arc<Memtable>,
+        node: u32,
+        value: &'v [u8],
+    },
+    Table {
+        table: &'v Table,
+        value: Slice<'v>,
+    },
+    /// What a merge operator made.
+    Folded(Bytes),
 }
 
 impl<'v> Hit<'v> {
@@ -68,7 +87,9 @@ impl<'v> Hit<'v> {
             Place::Memtable { value, .. } | Place::Table { value: Slice::Borrowed(value), .. } => {
                 Value::borrowed(value)
             }
-            Place::Table { value: Slice::Owned(value), .. } => Value::shared(value),
+            Place::Table { value: Slice::Owned(value), .. } | Place::Folded(value) => {
+                Value::shared(value)
+            }
         }
     }
 
@@ -90,7 +111,9 @@ impl<'v> Hit<'v> {
                     Value::shared(table.share(value))
                 }
             }
-            Place::Table { value: Slice::Owned(value), .. } => Value::shared(value),
+            Place::Table { value: Slice::Owned(value), .. } | Place::Folded(value) => {
+                Value::shared(value)
+            }
         }
     }
 }
@@ -119,8 +142,10 @@ impl View {
             for memtable in std::iter::once(&self.active).chain(&self.frozen) {
                 let Some(node) = memtable.find(key, hash, seqno) else { continue };
                 let Some(row) = memtable.row(node) else { continue };
-                if !is_present(key, row.kind, row.expires_at, now)? {
-                    return Ok(None);
+                match says(row.kind, row.expires_at, now) {
+                    Says::Value => {}
+                    Says::Absent => return Ok(None),
+                    Says::Operand => return self.fold(key, hash, seqno, now).map(Some),
                 }
                 let place = Place::Memtable { memtable, node, value: row.value };
                 return Ok(Some(Hit { seqno: row.seqno, expires_at: row.expires_at, place }));
@@ -137,6 +162,34 @@ impl View {
                 table.prefetch_filter(hash);
             }
         }
+    }
+
+    /// From a key whose newest visible row is an operand, makes its value.
+    #[cold]
+    fn fold(&self, key: &[u8], hash: u64, seqno: u64, now: Now<'_>) -> Result<Hit<'_>> {
+        let mut runs = Vec::new();
+        for memtable in std::iter::once(&self.active).chain(&self.frozen) {
+            if memtable.find(key, hash, seqno).is_some() {
+                runs.push(RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable))));
+            }
+        }
+        for run in self.version.runs() {
+            let Some(handle) = run.find(key) else { continue };
+            let table = handle.table()?;
+            let seed = table.hash_seed();
+            let hash = if seed == self.hash_seed { hash } else { hash_key(key, seed) };
+            if table.may_contain(hash)? {
+                runs.push(RunCursor::Table(Box::new(TableCursor::new(Arc::clone(table)))));
+            }
+        }
+        let (run, merger) = (MergingCursor::new(runs), self.merger.clone());
+        let mut cursor = VisibleCursor::new(run, seqno, now.secs(), merger);
+        cursor.seek(key)?;
+        if cursor.operand_count() > MAX_OPERAND_COUNT && self.active.len() > MAX_OPERAND_COUNT {
+            self.meter.ask_to_fold(&self.active);
+        }
+        let place = Place::Folded(cursor.owned_value().into_bytes());
+        Ok(Hit { seqno: cursor.seqno(), expires_at: 0, place })
     }
 
     #[inline]
@@ -185,8 +238,10 @@ impl View {
             };
             let found = table.get_at(place, key, hash, seqno, want_seqno)?;
             let Some(found) = found else { continue };
-            if !is_present(key, found.kind, found.expires_at, now)? {
-                return Ok(None);
+            match says(found.kind, found.expires_at, now) {
+                Says::Value => {}
+                Says::Absent => return Ok(None),
+                Says::Operand => return self.fold(key, hash, seqno, now).map(Some),
             }
             let place = Place::Table { table, value: found.value };
             return Ok(Some(Hit { seqno: found.seqno, expires_at: found.expires_at, place }));
@@ -195,12 +250,19 @@ impl View {
     }
 }
 
-/// Whether the newest visible row of `key` is a value.
+/// What the newest visible row of a key says.
+enum Says {
+    Value,
+    Absent,
+    Operand,
+}
+
 #[inline]
-fn is_present(key: &[u8], kind: Kind, expires_at: u64, now: Now<'_>) -> Result<bool> {
+fn says(kind: Kind, expires_at: u64, now: Now<'_>) -> Says {
     match kind {
-        Kind::Put => Ok(!now.is_after(expires_at)),
-        Kind::Delete => Ok(false),
-        Kind::Merge => Err(Error::NoMergeOperator { key: key.to_vec() }),
+        Kind::Put if now.is_after(expires_at) => Says::Absent,
+        Kind::Put => Says::Value,
+        Kind::Delete => Says::Absent,
+        Kind::Merge => Says::Operand,
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Replay {
     pub(super) last_seqno: u64,
     /// The logs that were there, whole or not.
     pub(super) logs: Vec<u64>,
+    /// The merge operator that a log names, if one does.
+    pub(super) merge_operator: Option<String>,
     pub(super) stats: RecoveryStats,
 }
 
@@ -78,6 +80,7 @@ impl Replayer<'_> {
             batches: Vec::new(),
             last_seqno: self.manifest.last_seqno,
             logs: logs.clone(),
+            merge_operator: None,
             stats: RecoveryStats::default(),
         };
         let mut previous: Option<LogSummary> = None;
@@ -168,6 +171,9 @@ impl Replayer<'_> {
                 let error = file_name::CHAIN.found(56, previous, before.unwrap_or(0));
                 return Ok(Outcome::Gap(Error::corrupt(&summary.path, 0, error)));
             }
+        }
+        if let Some(name) = summary.header.as_ref().and_then(|log| log.merge_operator.clone()) {
+            replay.merge_operator = Some(name);
         }
         for batch in batches {
             let next = replay.last_seqno.saturating_add(1);

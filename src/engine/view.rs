@@ -20,9 +20,11 @@ use std::sync::Arc;
 use super::Tree;
 use super::compaction::ReadMeter;
 use super::run::{Run, RunCursor};
+use super::snapshots::Listed;
 use super::version::Version;
 use crate::cursor::{Location, MergingCursor, VisibleCursor};
 use crate::error::Result;
+use crate::hooks::Merger;
 use crate::memtable::{Memtable, MemtableCursor};
 
 /// Memtables and tables, from the newest rows to the oldest.
@@ -34,21 +36,18 @@ pub(crate) struct View {
     pub(crate) version: Arc<Version>,
     /// The seed of key hashes in the memtables, and in all tables that this database wrote.
     pub(crate) hash_seed: u64,
+    /// Folds merge operands.
+    pub(crate) merger: Option<Merger>,
     /// Counts reads that had to look into several tables.
     pub(crate) meter: Arc<ReadMeter>,
 }
 
 impl View {
-    /// The view of these parts, with the frozen memtables of `tree`.
-    pub(super) fn of(
-        tree: &Tree,
-        active: Arc<Memtable>,
-        version: Arc<Version>,
-        hash_seed: u64,
-        meter: Arc<ReadMeter>,
-    ) -> Self {
+    /// The view of these parts, with the frozen memtables of `tree`; the rest is as before.
+    pub(super) fn next(&self, tree: &Tree, active: Arc<Memtable>, version: Arc<Version>) -> Self {
         let frozen = tree.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.memtable)).collect();
-        Self { active, frozen, version, hash_seed, meter }
+        let (merger, meter) = (self.merger.clone(), Arc::clone(&self.meter));
+        Self { active, frozen, version, hash_seed: self.hash_seed, merger, meter }
     }
 }
 
@@ -58,6 +57,8 @@ pub(crate) struct Pin {
     pub(crate) view: Arc<View>,
     pub(crate) seqno: u64,
     pub(crate) now_secs: u64,
+    /// That there is this pin, if somebody has to know.
+    pub(super) _listed: Option<Listed>,
 }
 
 /// A cursor over everything that a pin sees.
@@ -90,7 +91,8 @@ impl Pin {
             self.view.meter.count_scan();
         }
         let merging = MergingCursor::new(cursors);
-        Ok(Scan { cursor: VisibleCursor::new(merging, self.seqno, self.now_secs), runs })
+        let merger = self.view.merger.clone();
+        Ok(Scan { cursor: VisibleCursor::new(merging, self.seqno, self.now_secs, merger), runs })
     }
 
     /// The value that `scan` shows, borrowed from this pin's own data, if it lies in some.

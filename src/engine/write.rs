@@ -34,13 +34,17 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The batch's own error; [`Error::Closed`]; [`Error::Poisoned`]; that of an earlier failed
+    /// The batch's own error; [`Error::NoMergeOperator`]; [`Error::Closed`]; [`Error::Poisoned`]; that of an earlier failed
     /// flush; `Io` from the log.
     pub(crate) fn write(&self, batch: &WriteBatch, durability: Option<Durability>) -> Result<()> {
         self.check_open()?;
         batch.check()?;
         if batch.is_empty() {
             return Ok(());
+        }
+        if batch.has_operands() && self.options.merger.is_none() {
+            let key = batch.first_merged_key().unwrap_or_default().to_vec();
+            return Err(Error::NoMergeOperator { key });
         }
         let payload = batch.payload(self.options.clock.now())?;
         let sync = durability.unwrap_or(self.options.durability) == Durability::Sync;

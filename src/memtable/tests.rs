@@ -295,7 +295,7 @@ fn a_snapshot_sees_the_rows_of_two_memtables() {
         let snapshot = random.random_range(0..400);
         let (old, new) = rows.split_at(random.random_range(0..=rows.len()));
         let runs = [new, old].map(|rows| MemtableCursor::new(memtable_of(rows)));
-        let mut cursor = VisibleCursor::new(MergingCursor::new(runs.into()), snapshot, 10);
+        let mut cursor = VisibleCursor::new(MergingCursor::new(runs.into()), snapshot, 10, None);
         check_shows(&mut random, &mut cursor, visible_rows(&rows, snapshot, 10));
     }
 }
@@ -348,7 +348,7 @@ fn readers_beside_a_writer_walk_whole_snapshots() {
         while !done.load(Acquire) || walk_count < 3 {
             let snapshot = published.load(Acquire);
             let run = MergingCursor::new(vec![MemtableCursor::new(Arc::clone(&memtable))]);
-            let mut cursor = VisibleCursor::new(run, snapshot, 0);
+            let mut cursor = VisibleCursor::new(run, snapshot, 0, None);
             let mut seen: Vec<Vec<u8>> = Vec::new();
             let mut found = if backward { cursor.seek_last() } else { cursor.seek_first() };
             while found.unwrap() {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tinydb::{Cursor, Db, Durability, Entry, Iter, Options, Snapshot, WriteBatch};
+use tinydb::{Cursor, Db, Durability, Entry, Iter, Options, Snapshot, WriteBatch, merge};
 
 use crate::support::{Draw, ManualClock, Place, SETUPS, Seed, Setup, check_directory};
 use crate::support::{first_seed, runs};
@@ -28,36 +28,89 @@ struct Known {
 /// The entries of one moment.
 type Picture = Rc<BTreeMap<Vec<u8>, Known>>;
 
+/// What was written of a key: a value or none, and the operands since.
+#[derive(Clone, Default)]
+struct Cell {
+    /// With the time when it expires; 0 is never.
+    base: Option<(Rc<[u8]>, u64)>,
+    operands: Vec<Rc<[u8]>>,
+    seqno: u64,
+}
+
+impl Cell {
+    /// What a reader sees at this time.
+    fn known(&self, now: u64) -> Option<Known> {
+        let base = self.base.as_ref().filter(|(_, at)| *at == 0 || *at > now);
+        let seqno = self.seqno;
+        if self.operands.is_empty() {
+            let (value, expires_at) = base?.clone();
+            return Some(Known { value, seqno, expires_at });
+        }
+        let parts = base.map(|(value, _)| value).into_iter().chain(&self.operands);
+        let value = parts.map(|part| &**part).collect::<Vec<_>>().join(SEPARATOR).into();
+        Some(Known { value, seqno, expires_at: 0 })
+    }
+}
+
 /// The database as it should be.
 #[derive(Default)]
 struct Model {
-    rows: BTreeMap<Vec<u8>, Known>,
+    rows: BTreeMap<Vec<u8>, Cell>,
     last_seqno: u64,
 }
 
 impl Model {
     fn apply(&mut self, change: &Change, now: u64) {
         self.last_seqno += 1;
+        let seqno = self.last_seqno;
         match change {
             Change::Delete(key) => drop(self.rows.remove(key)),
             Change::Put(key, value, ttl) => {
                 let expires_at = if *ttl == 0 { 0 } else { now + ttl };
-                let known = Known { value: Rc::clone(value), seqno: self.last_seqno, expires_at };
-                self.rows.insert(key.clone(), known);
+                let base = Some((Rc::clone(value), expires_at));
+                self.rows.insert(key.clone(), Cell { base, operands: Vec::new(), seqno });
+            }
+            Change::Merge(key, operand) => {
+                let cell = self.rows.entry(key.clone()).or_default();
+                cell.operands.push(Rc::clone(operand));
+                cell.seqno = seqno;
             }
         }
     }
 
     fn picture(&self, now: u64) -> Picture {
-        let lives = |known: &Known| known.expires_at == 0 || known.expires_at > now;
-        let rows = self.rows.iter().filter(|(_, known)| lives(known));
-        Rc::new(rows.map(|(key, known)| (key.clone(), known.clone())).collect())
+        let known = |(key, cell): (&Vec<u8>, &Cell)| Some((key.clone(), cell.known(now)?));
+        Rc::new(self.rows.iter().filter_map(known).collect())
     }
 }
 
+/// What the merge operator puts between operands.
+const SEPARATOR: &[u8] = b"+";
+
 enum Change {
     Put(Vec<u8>, Rc<[u8]>, u64),
+    Merge(Vec<u8>, Rc<[u8]>),
     Delete(Vec<u8>),
+}
+
+impl Change {
+    fn add_to(&self, batch: &mut WriteBatch) {
+        match self {
+            Self::Delete(key) => batch.delete(key),
+            Self::Merge(key, operand) => batch.merge(key, operand),
+            Self::Put(key, value, 0) => batch.put(key, value),
+            Self::Put(key, value, ttl) => batch.put_with_ttl(key, value, Duration::from_secs(*ttl)),
+        };
+    }
+
+    fn write_to(&self, db: &Db) -> tinydb::Result<()> {
+        match self {
+            Self::Delete(key) => db.delete(key),
+            Self::Merge(key, operand) => db.merge(key, operand),
+            Self::Put(key, value, 0) => db.put(key, value),
+            Self::Put(key, value, ttl) => db.put_with_ttl(key, value, Duration::from_secs(*ttl)),
+        }
+    }
 }
 
 /// A key of few possible ones, so that keys meet; now and then a long one.
@@ -83,6 +136,7 @@ fn change(draw: &mut Draw) -> Change {
     match draw.below(10) {
         0..=2 => Change::Delete(key(draw)),
         3 => Change::Put(key(draw), value(draw), 1 + draw.next() % 30),
+        4 | 5 => Change::Merge(key(draw), value(draw)),
         _ => Change::Put(key(draw), value(draw), 0),
     }
 }
@@ -302,7 +356,8 @@ impl Run {
     }
 
     fn options(&self) -> Options {
-        self.setup.options().clock(Arc::clone(&self.clock))
+        let operator = merge::Append::new(SEPARATOR);
+        self.setup.options().clock(Arc::clone(&self.clock)).merge_operator(operator)
     }
 
     fn open(&mut self) {
@@ -372,23 +427,10 @@ impl Run {
         let mut batch = WriteBatch::new();
         let db = self.db.as_ref().unwrap();
         if let ([change], true) = (&*changes, self.draw.one_in(2)) {
-            match change {
-                Change::Delete(key) => db.delete(key),
-                Change::Put(key, value, 0) => db.put(key, value),
-                Change::Put(key, value, ttl) => {
-                    db.put_with_ttl(key, value, Duration::from_secs(*ttl))
-                }
-            }
-            .unwrap();
+            change.write_to(db).unwrap();
         } else {
             for change in &changes {
-                match change {
-                    Change::Delete(key) => batch.delete(key),
-                    Change::Put(key, value, 0) => batch.put(key, value),
-                    Change::Put(key, value, ttl) => {
-                        batch.put_with_ttl(key, value, Duration::from_secs(*ttl))
-                    }
-                };
+                change.add_to(&mut batch);
             }
             assert_eq!(batch.len(), changes.len());
             match self.draw.below(4) {

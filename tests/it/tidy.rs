@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["range"],
     &["batch"],
     &["hooks"],
-    &["options"],
+    &["merge", "options"],
     &["storage"],
     &["cursor"],
     &["memtable", "wal", "table", "manifest"],

@@ -8,9 +8,11 @@
 //! Spec: none. I/O: through jobs. Unsafe: none.
 
 use super::picker::{self, Plan, Shape};
+use crate::engine::version::TableHandle;
 use crate::engine::{Engine, lock};
 use crate::error::Result;
 use crate::format::manifest::TableRecord;
+use crate::hooks::now_secs;
 use crate::range::KeyRange;
 
 /// No other job starts while this lives.
@@ -44,7 +46,8 @@ impl Engine {
         let plan = {
             let view = self.view.load();
             let shape = Shape::of(view.version.tables().iter().map(|table| &table.record));
-            picker::pick_all(&shape, &self.policy()).or_else(|| self.rewrite_of_one_run())
+            let plan = picker::pick_all(&shape, &self.policy());
+            plan.map_or_else(|| self.rewrite_of_one_run(), |plan| Ok(Some(plan)))?
         };
         self.run_alone(plan)
     }
@@ -142,16 +145,27 @@ impl Engine {
     }
 
     /// The plan that rewrites a single run, if it may hold something droppable.
-    fn rewrite_of_one_run(&self) -> Option<Plan> {
+    fn rewrite_of_one_run(&self) -> Result<Option<Plan>> {
         let view = self.view.load();
         let tables = view.version.tables();
-        // What a merge into the last level leaves has no seqnos.
-        let is_clean = tables.iter().all(|table| table.record.max_seqno == 0);
-        let level = match tables.last()?.record.level {
+        let Some(last) = tables.last() else { return Ok(None) };
+        let now = now_secs(&*self.options.clock);
+        let mut is_clean = self.options.compaction_filter.is_none();
+        for handle in tables {
+            // What a merge into the last level leaves has no seqnos.
+            let has_expired = |earliest: u64| earliest != 0 && earliest <= now;
+            is_clean &= handle.record.max_seqno == 0 && !has_expired(earliest_expiry(handle)?);
+        }
+        let level = match last.record.level {
             0 => self.policy().bottom(),
             level => level,
         };
         let inputs = tables.iter().map(|table| table.record.file_number).collect();
-        (!is_clean).then(|| Plan::rewrite(inputs, level))
+        Ok((!is_clean).then(|| Plan::rewrite(inputs, level)))
     }
+}
+
+/// When the first row of a table expires, in seconds since 1970; 0 if none does.
+fn earliest_expiry(handle: &TableHandle) -> Result<u64> {
+    handle.table()?.with_properties(|properties| properties.header.min_expiry.get())
 }

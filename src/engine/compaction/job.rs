@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::picker::Plan;
-use super::retention::{Fate, Retention};
 use crate::cursor::{ConcatCursor, Cursor, MergingCursor};
 use crate::engine::Engine;
 use crate::engine::lock;
 use crate::engine::outputs::{Outputs, record_of, remove_tables};
 use crate::engine::publish::Edit;
+use crate::engine::retention::{self, Retention, Sink};
 use crate::engine::run::{LevelTables, RunCursor};
 use crate::engine::version::{TableHandle, Version};
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ use crate::format::data_block;
 use crate::format::file_name::FileName;
 use crate::format::manifest::{self, TableRecord};
 use crate::format::row::{Row, compare};
+use crate::hooks::now_secs;
 use crate::table::{Table, TableCursor, TableInfo};
 
 /// After so many rows a job looks whether the database closes.
@@ -53,8 +54,7 @@ pub(super) struct Job {
 pub(super) struct Counts {
     pub(super) rows_in: u64,
     pub(super) rows_out: u64,
-    pub(super) hidden: u64,
-    pub(super) spent: u64,
+    pub(super) dropped: retention::Counts,
     pub(super) bytes_out: u64,
 }
 
@@ -125,6 +125,24 @@ impl<'j> Below<'j> {
     }
 }
 
+/// Where the rows of a job go.
+struct Target<'j, 'e> {
+    below: Below<'j>,
+    outputs: Outputs<'e>,
+    rows_out: u64,
+}
+
+impl Sink for Target<'_, '_> {
+    fn nothing_below(&mut self, key: &[u8]) -> bool {
+        !self.below.may_hold(key)
+    }
+
+    fn add(&mut self, row: &Row<'_>) -> Result<()> {
+        self.rows_out += 1;
+        self.outputs.add(row)
+    }
+}
+
 impl Engine {
     /// Does what the plan says and makes it the newest version.
     pub(super) fn run_job(&self, job: &Job) -> Result<Counts> {
@@ -158,9 +176,9 @@ impl Engine {
     }
 
     fn merge(&self, job: &Job, counts: &mut Counts) -> Result<Vec<TableInfo>> {
-        let mut outputs = Outputs::new(self, job.plan.cuts.clone());
-        let mut retention = Retention::default();
-        let mut below = Below::of(job);
+        let outputs = Outputs::new(self, job.plan.cuts.clone());
+        let mut target = Target { below: Below::of(job), outputs, rows_out: 0 };
+        let mut retention = Retention::new(self.hooks(true), now_secs(&*self.options.clock));
         let mut rows = job.merged()?;
         let mut last: Option<(Vec<u8>, u64)> = None;
         rows.seek_first()?;
@@ -189,21 +207,16 @@ impl Engine {
                 expires_at: rows.expires_at(),
                 value: rows.value(),
             };
-            match retention.decide(&row, || !below.may_hold(key)) {
-                Fate::Kept { seqno } => {
-                    counts.rows_out += 1;
-                    outputs.add(&Row { seqno, ..row })?;
-                }
-                Fate::Hidden => counts.hidden += 1,
-                Fate::Spent => counts.spent += 1,
-            }
+            retention.add(&row, &mut target)?;
             rows.next()?;
         }
         job.rows_done.store(counts.rows_in, Ordering::Relaxed);
         if counts.rows_in != job.row_count() {
             return Err(self.disorder(job, 0));
         }
-        outputs.finish()
+        counts.dropped = retention.finish(&mut target)?;
+        counts.rows_out = target.rows_out;
+        target.outputs.finish()
     }
 
     /// An input does not hold the rows that the manifest says, or not in order.

@@ -10,8 +10,10 @@
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar};
+
+use crate::memtable::Memtable;
 
 /// One get in so many is counted, for all of them.
 const SAMPLING: u64 = 64;
@@ -27,13 +29,17 @@ pub(crate) struct ReadMeter {
     credit: AtomicU64,
     /// The credit that a merge waits for; `u64::MAX` if none does.
     wanted: AtomicU64,
+    /// Where the memtable lies that readers want flushed, as it holds many operands of a key; 0 if
+    /// they want none.
+    to_fold: AtomicUsize,
     /// Whom to wake when there is as much.
     wake: Arc<Condvar>,
 }
 
 impl ReadMeter {
     pub(in crate::engine) const fn new(wake: Arc<Condvar>) -> Self {
-        Self { credit: AtomicU64::new(0), wanted: AtomicU64::new(u64::MAX), wake }
+        let (credit, wanted) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { credit, wanted, to_fold: AtomicUsize::new(0), wake }
     }
 
     /// Counts a get that looks into a second table; `hash` is its key's.
@@ -48,6 +54,17 @@ impl ReadMeter {
     /// Counts a scan over several runs.
     pub(crate) fn count_scan(&self) {
         self.pay(SCAN_CREDIT);
+    }
+
+    /// Asks for a flush of this memtable, which folds its operands.
+    pub(in crate::engine) fn ask_to_fold(&self, memtable: &Arc<Memtable>) {
+        self.to_fold.store(Arc::as_ptr(memtable).addr(), Ordering::Relaxed);
+        self.wake.notify_all();
+    }
+
+    /// Where the memtable lies that is to be flushed, once for each request.
+    pub(in crate::engine) fn take_fold_request(&self) -> Option<usize> {
+        Some(self.to_fold.swap(0, Ordering::Relaxed)).filter(|address| *address != 0)
     }
 
     #[cold]

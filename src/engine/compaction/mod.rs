@@ -11,7 +11,7 @@
 //!                                     ├─ leveled.rs   by score: level 0's tables, levels' sizes
 //!                                     └─ tiered.rs    runs of like size, as in SlateDB
 //!
-//!   Plan ─▶ schedule.rs: its tables are taken ─▶ job.rs: merge, retention.rs, check ─▶ new version
+//!   Plan ─▶ schedule.rs: its tables are taken ─▶ job.rs: merge, `retention`, check ─▶ new version
 //! ```
 //!
 //! # Invariants
@@ -31,7 +31,6 @@ mod meter;
 mod model;
 mod picker;
 mod quiet;
-mod retention;
 mod schedule;
 mod selection;
 mod shape;

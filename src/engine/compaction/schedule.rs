@@ -255,8 +255,11 @@ fn job_stats(job: &Job, counts: &Counts, duration: Duration) -> JobStats {
         output_bytes: counts.bytes_out,
         rows_in: counts.rows_in,
         rows_out: counts.rows_out,
-        rows_hidden: counts.hidden,
-        tombstones_dropped: counts.spent,
+        rows_hidden: counts.dropped.hidden,
+        tombstones_dropped: counts.dropped.spent,
+        rows_expired: counts.dropped.expired,
+        rows_removed: counts.dropped.removed,
+        operands_folded: counts.dropped.folded,
         duration,
     }
 }

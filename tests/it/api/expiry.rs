@@ -85,10 +85,10 @@ fn an_expired_row_is_absent_everywhere_and_a_snapshot_fixes_its_now() {
     db.flush().unwrap();
     db.put_with_ttl("k", "new", Duration::from_secs(5)).unwrap();
     for flush in [false, true] {
+        clock.set(14_999);
         if flush {
             db.flush().unwrap();
         }
-        clock.set(14_999);
         let (snapshot, iter, mut cursor) = (db.snapshot(), db.iter(), db.cursor());
         clock.set(15_000);
         check_absent(&db);
@@ -103,6 +103,47 @@ fn an_expired_row_is_absent_everywhere_and_a_snapshot_fixes_its_now() {
     db.close().unwrap();
     clock.set(20_000);
     check_absent(&options(&clock).open(dir.path()).unwrap());
+}
+
+#[test]
+fn a_clock_that_goes_back_revives_nothing_that_a_compaction_dropped() {
+    for compact in [false, true] {
+        let clock = Arc::new(ManualClock::default());
+        let (_dir, db) = temporary(options(&clock));
+        db.write(WriteBatch::new().put("a", "").put("k", "old").put("z", "")).unwrap();
+        db.compact().unwrap();
+        db.put_with_ttl("k", "new", Duration::from_secs(5)).unwrap();
+        let before = db.snapshot();
+        clock.set(5_000);
+        if compact {
+            db.compact().unwrap();
+            assert_eq!(db.stats().levels[0].rows, 2, "nothing of it is left");
+        } else {
+            db.flush().unwrap();
+        }
+        clock.set(0);
+        check_absent(&db);
+        assert_eq!(before.get("k").unwrap().unwrap(), "new", "its now is fixed");
+        db.put_with_ttl("k", "newer", Duration::from_secs(1)).unwrap();
+        assert_eq!(db.get("k").unwrap().unwrap(), "newer");
+    }
+}
+
+#[test]
+fn compact_drops_what_has_expired_in_a_single_table_too() {
+    let clock = Arc::new(ManualClock::default());
+    let (_dir, db) = temporary(options(&clock));
+    db.put_with_ttl("k", "v", Duration::from_secs(5)).unwrap();
+    db.put("z", "v").unwrap();
+    db.compact().unwrap();
+    assert_eq!(db.stats().levels[0].rows, 2);
+    let written = db.stats().written.compacted_bytes;
+    db.compact().unwrap();
+    assert_eq!(db.stats().written.compacted_bytes, written, "nothing has expired yet");
+    clock.set(5_000);
+    db.compact().unwrap();
+    assert_eq!(db.stats().levels[0].rows, 1);
+    assert_eq!(db.stats().finished_jobs.last().unwrap().rows_expired, 1);
 }
 
 #[test]

@@ -1,9 +1,4 @@
-//! Hooks: the caller's code that the database calls. Today there is one, the clock.
-//!
-//! # Invariants
-//!
-//! - A hook trait is also implemented for `Arc<T>` and `Box<T>`, sized or not, so a caller can keep
-//!   a share of what the database uses, or choose at run time.
+//! The clock: what "now" means.
 //!
 //! Spec: none. I/O: the system's clock. Unsafe: none.
 
@@ -35,7 +30,7 @@ use std::time::SystemTime;
 /// ```
 pub trait Clock: Send + Sync + 'static {
     /// The time now. It may go backwards; then an expired row is seen again until a compaction
-    /// drops it.
+    /// drops it, and never after that.
     fn now(&self) -> SystemTime;
 }
 
