@@ -7,10 +7,12 @@
 )]
 
 mod api;
+mod background;
 #[cfg(feature = "cli")]
 mod cli;
 mod compaction;
 mod crash;
+mod gate;
 mod model;
 mod recovery;
 mod spec;

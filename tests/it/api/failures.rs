@@ -7,8 +7,8 @@ use tinydb::internals::file_name::FileName;
 use tinydb::internals::{CrashMode, Fault, SimDisk};
 use tinydb::{ChecksumPolicy, Db, Durability, Error, Options, ReadMode, WriteBatch};
 
-use super::gate::{Gate, GatedDisk};
 use super::{check_closed, check_error, describe, keys, simulated};
+use crate::gate::{Gate, GatedDisk};
 
 /// A value that fills the smallest memtable.
 static FULL: [u8; 70_000] = [b'v'; 70_000];

@@ -5,7 +5,6 @@ mod closing;
 mod data;
 mod expiry;
 mod failures;
-mod gate;
 mod opening;
 mod threads;
 
