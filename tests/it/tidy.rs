@@ -19,6 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["hooks"],
     &["merge", "options"],
     &["storage"],
+    &["range_tombstones"],
     &["cursor"],
     &["memtable", "wal", "table", "manifest"],
     &["engine"],
