@@ -157,6 +157,31 @@ impl<P: Parts> Cursor for ConcatCursor<P> {
     }
 
     #[inline]
+    fn newest_seqno(&self) -> u64 {
+        self.child.as_ref().map_or(u64::MAX, Cursor::newest_seqno)
+    }
+
+    fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
+        match &mut self.child {
+            Some(child) if child.valid() => {
+                child.skip_forward(end)?;
+                if child.valid() { Ok(()) } else { self.go_to_next_part() }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn skip_backward(&mut self, start: &[u8]) -> Result<()> {
+        match &mut self.child {
+            Some(child) if child.valid() => {
+                child.skip_backward(start)?;
+                if child.valid() { Ok(()) } else { self.go_to_previous_part() }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
     fn valid(&self) -> bool {
         self.child.as_ref().is_some_and(Cursor::valid)
     }

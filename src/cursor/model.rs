@@ -114,6 +114,17 @@ impl Cursor for VecCursor {
         let before = self.at.and_then(|index| index.checked_sub(1));
         Ok(before.is_some_and(|index| self.rows[index].key == self.rows[index + 1].key))
     }
+    fn newest_seqno(&self) -> u64 {
+        self.rows.iter().map(|row| row.seqno).max().unwrap_or(0)
+    }
+    fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
+        let to = end.map(|end| self.rows.partition_point(|row| *row.key < *end));
+        self.go_to(self.at.and(to))
+    }
+    fn skip_backward(&mut self, start: &[u8]) -> Result<()> {
+        let to = self.rows.partition_point(|row| *row.key < *start).checked_sub(1);
+        self.go_to(self.at.and(to))
+    }
 
     fn valid(&self) -> bool {
         self.at.is_some()
@@ -202,6 +213,31 @@ pub(crate) fn check_moves_agree(
             assert_eq!((got.seqno(), got.expires_at(), got.kind()), (0, 0, Kind::Put));
             assert_eq!(got.owned_value(), b"");
         }
+    }
+}
+
+/// Skips with both cursors, each of which is one piece, from random rows to random keys.
+#[track_caller]
+pub(crate) fn check_skips_agree(
+    random: &mut SmallRng,
+    got: &mut impl Cursor,
+    want: &mut VecCursor,
+) {
+    assert!(want.rows.is_empty() || got.seek_first().is_ok_and(|()| got.valid()));
+    for _ in 0..100 {
+        let (key, bound) = (random_key(random, 256), random_key(random, 256));
+        got.seek(&key, 150).and(want.seek(&key, 150)).unwrap();
+        if want.valid() {
+            assert!(got.seqno() <= got.newest_seqno());
+            assert_eq!(got.newest_seqno(), want.newest_seqno());
+        }
+        if *bound <= *want.key() {
+            got.skip_backward(&bound).and(want.skip_backward(&bound)).unwrap();
+        } else {
+            let end = if random.random_ratio(1, 8) { None } else { Some(&*bound) };
+            got.skip_forward(end).and(want.skip_forward(end)).unwrap();
+        }
+        assert_eq!(Version::of(got), want.row().cloned(), "{key:?} to {bound:?}");
     }
 }
 

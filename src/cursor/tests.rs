@@ -9,7 +9,7 @@ use super::model::{
 use super::*;
 
 /// Deals the rows out to so many runs.
-fn dealt(random: &mut SmallRng, rows: &[Version], run_count: usize) -> Vec<VecCursor> {
+pub(super) fn dealt(random: &mut SmallRng, rows: &[Version], run_count: usize) -> Vec<VecCursor> {
     let mut runs = vec![Vec::new(); run_count];
     for row in rows {
         runs[random.random_range(0..run_count)].push(row.clone());
@@ -17,7 +17,7 @@ fn dealt(random: &mut SmallRng, rows: &[Version], run_count: usize) -> Vec<VecCu
     runs.into_iter().map(VecCursor::new).collect()
 }
 
-fn put(key: &[u8], seqno: u64) -> Version {
+pub(super) fn put(key: &[u8], seqno: u64) -> Version {
     Version { key: key.to_vec(), seqno, kind: Kind::Put, expires_at: 0, value: Vec::new() }
 }
 
@@ -55,7 +55,7 @@ fn a_row_in_two_runs_comes_from_the_first_one_first() {
 }
 
 /// Runs in memory whose keys ascend from one to the next.
-struct Shelf(Vec<Vec<Version>>, Calls);
+pub(super) struct Shelf(pub(super) Vec<Vec<Version>>, pub(super) Calls);
 
 impl Parts for Shelf {
     type Cursor = VecCursor;
@@ -79,7 +79,7 @@ impl Parts for Shelf {
 }
 
 /// Cuts sorted rows into parts, never between two versions of a key.
-fn cut(random: &mut SmallRng, rows: &[Version], mean_len: usize) -> Vec<Vec<Version>> {
+pub(super) fn cut(random: &mut SmallRng, rows: &[Version], mean_len: usize) -> Vec<Vec<Version>> {
     let mut parts: Vec<Vec<Version>> = Vec::new();
     for row in rows {
         let last_key = parts.last().and_then(|part| part.last()).map(|row| &row.key);

@@ -129,6 +129,19 @@ impl Cursor for RunCursor {
     }
 
     #[inline]
+    fn newest_seqno(&self) -> u64 {
+        either!(self, cursor => cursor.newest_seqno())
+    }
+
+    fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
+        either!(self, cursor => cursor.skip_forward(end))
+    }
+
+    fn skip_backward(&mut self, start: &[u8]) -> Result<()> {
+        either!(self, cursor => cursor.skip_backward(start))
+    }
+
+    #[inline]
     fn is_plainly_visible(&self, snapshot: u64) -> bool {
         either!(self, cursor => cursor.is_plainly_visible(snapshot))
     }

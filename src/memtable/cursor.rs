@@ -101,6 +101,28 @@ impl Cursor for MemtableCursor {
     }
 
     #[inline]
+    fn newest_seqno(&self) -> u64 {
+        // A row may be linked before its seqno counts here; until then no reader sees that seqno.
+        self.memtable.max_seqno()
+    }
+
+    fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
+        self.number = match end {
+            Some(end) if self.valid() => self.memtable.first_from(&Target::new(end, u64::MAX)),
+            _ => NONE,
+        };
+        Ok(())
+    }
+
+    fn skip_backward(&mut self, start: &[u8]) -> Result<()> {
+        if self.valid() {
+            let gap = self.memtable.search(&Target::new(start, u64::MAX), |_, _| ());
+            self.number = gap.before;
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn valid(&self) -> bool {
         self.number != NONE
     }

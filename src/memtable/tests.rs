@@ -9,7 +9,8 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::cursor::model::{
-    VecCursor, Version, check_moves_agree, check_shows, random_rows, visible_rows,
+    VecCursor, Version, check_moves_agree, check_shows, check_skips_agree, random_rows,
+    visible_rows,
 };
 use crate::cursor::{Cursor, Location, MergingCursor, VisibleCursor};
 use crate::error::Error;
@@ -282,7 +283,9 @@ fn a_memtable_is_a_run() {
         let row_count = random.random_range(0..300);
         let rows = random_rows(&mut random, row_count, true);
         let mut cursor = MemtableCursor::new(memtable_of(&rows));
-        check_moves_agree(&mut random, &mut cursor, &mut VecCursor::new(rows));
+        let mut model = VecCursor::new(rows);
+        check_moves_agree(&mut random, &mut cursor, &mut model);
+        check_skips_agree(&mut random, &mut cursor, &mut model);
     }
 }
 

@@ -30,9 +30,7 @@ use crate::format::range_tombstone::RangeTombstone;
 
 mod mask;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "no range can be deleted yet"))]
-pub(crate) use mask::Mask;
-pub(crate) use mask::Stretch;
+pub(crate) use mask::{Mask, Stretch};
 
 /// Fragmented range tombstones. Cloning one copies a pointer a fragment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -149,6 +149,34 @@ fn check_seeks(table: &Arc<Table>, rows: &[OwnedRow], rng: &mut StdRng) {
     }
 }
 
+fn check_skips(table: &Arc<Table>, rows: &[OwnedRow], rng: &mut StdRng) {
+    let mut cursor = TableCursor::new(Arc::clone(table));
+    for _ in 0..50 {
+        let [from, mut bound] = [(); 2].map(|()| rows[rng.random_range(0..rows.len())].0.clone());
+        if rng.random_bool(0.5) {
+            bound.push(0);
+        }
+        cursor.seek(&from, u64::MAX).unwrap();
+        assert!(rows.iter().all(|row| row.1 <= cursor.newest_seqno()));
+        let place = rows.partition_point(|row| row.0 < bound);
+        if bound <= from {
+            cursor.skip_backward(&bound).unwrap();
+            assert_at(&cursor, place.checked_sub(1).map(|before| &rows[before]));
+        } else if rng.random_bool(0.1) {
+            cursor.skip_forward(None).unwrap();
+            assert_at(&cursor, None);
+        } else {
+            cursor.skip_forward(Some(&bound)).unwrap();
+            assert_at(&cursor, rows.get(place));
+        }
+        if !cursor.valid() {
+            cursor.skip_forward(Some(&bound)).unwrap();
+            cursor.skip_backward(&bound).unwrap();
+            assert_at(&cursor, None);
+        }
+    }
+}
+
 #[test]
 fn every_shape_reads_back() {
     for (case, block_size) in [1 << 10, 1 << 13, 1 << 16].into_iter().enumerate() {
@@ -167,6 +195,7 @@ fn every_shape_reads_back() {
                 table.verify().unwrap();
                 check_walks(&table, &all[..written]);
                 check_seeks(&table, &all[..written], &mut rng);
+                check_skips(&table, &all[..written], &mut rng);
             }
         }
     }

@@ -109,6 +109,29 @@ impl Cursor for TableCursor {
     }
 
     #[inline]
+    fn newest_seqno(&self) -> u64 {
+        self.table.max_seqno
+    }
+
+    fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
+        match end {
+            Some(end) if self.valid() => self.seek(end, u64::MAX),
+            _ => {
+                self.leave();
+                Ok(())
+            }
+        }
+    }
+
+    fn skip_backward(&mut self, start: &[u8]) -> Result<()> {
+        if !self.valid() {
+            return Ok(());
+        }
+        self.seek(start, u64::MAX)?;
+        if self.valid() { self.prev() } else { self.seek_last() }
+    }
+
+    #[inline]
     fn valid(&self) -> bool {
         self.layout.is_some()
     }
