@@ -23,7 +23,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::format::log_op::{Op, Ops, TooLarge, check_lens, encode_op, set_expiry};
+use crate::format::log_op::{Op, Ops, RowOp, TooLarge, check_lens, encode_op, set_expiry};
 use crate::format::row::{Kind, MAX_EXPIRY};
 
 /// The most bytes of keys and values in one batch: 4 GiB.
@@ -139,7 +139,10 @@ impl WriteBatch {
     /// The key of the first merge operand.
     pub(crate) fn first_merged_key(&self) -> Option<&[u8]> {
         let mut ops = Ops::new(&self.ops, self.op_count).flatten();
-        ops.find(|op| op.kind == Kind::Merge).map(|op| op.key)
+        ops.find_map(|op| match op {
+            Op::Row(op) if op.kind == Kind::Merge => Some(op.key),
+            Op::Row(_) | Op::RangeDelete(_) => None,
+        })
     }
 
     /// Whether there is a merge operand.
@@ -196,6 +199,7 @@ impl WriteBatch {
         let too_large = |error| match error {
             TooLarge::Key => Error::KeyTooLarge { len: key.len() },
             TooLarge::Value => Error::ValueTooLarge { len: value.len() },
+            TooLarge::End => Error::KeyTooLarge { len: value.len() },
         };
         let (key_len, value_len) = check_lens(key, value).map_err(too_large)?;
         let data_len = self.data_len + u64::from(key_len) + u64::from(value_len);
@@ -207,8 +211,8 @@ impl WriteBatch {
         };
         let expires_at = ttl.map_or(0, |_| PLACEHOLDER);
         let offset = self.ops.len();
-        encode_op(&mut self.ops, &Op { kind, tree_id: 0, expires_at, key, value })
-            .map_err(too_large)?;
+        let op = RowOp { kind, tree_id: 0, expires_at, key, value };
+        encode_op(&mut self.ops, &op.into()).map_err(too_large)?;
         self.op_count = op_count;
         self.data_len = data_len;
         self.has_operands |= kind == Kind::Merge;
@@ -245,14 +249,15 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::format::log_op::Ops;
 
     const NOW: SystemTime = UNIX_EPOCH;
 
     fn ops(payload: &[u8], batch: &WriteBatch) -> Vec<(Kind, u64, Vec<u8>, Vec<u8>)> {
         Ops::new(payload, batch.op_count())
-            .map(|op| op.unwrap())
-            .map(|op| (op.kind, op.expires_at, op.key.to_vec(), op.value.to_vec()))
+            .map(|op| match op.unwrap() {
+                Op::Row(op) => (op.kind, op.expires_at, op.key.to_vec(), op.value.to_vec()),
+                Op::RangeDelete(op) => panic!("{op:?}"),
+            })
             .collect()
     }
 

@@ -21,9 +21,8 @@ use crate::error::{Error, Result};
 use crate::format::checksum::hash_key;
 use crate::format::file_name::{self, FileName};
 use crate::format::log::LogEnd;
-use crate::format::log_op::Ops;
+use crate::format::log_op::{Op, Ops};
 use crate::format::manifest::ManifestData;
-use crate::format::row::Row;
 use crate::memtable::Memtable;
 use crate::options::{LogRecovery, ReadMode};
 use crate::storage::{Listing, Storage};
@@ -234,9 +233,8 @@ fn apply(
 ) -> Result<()> {
     for (seqno, op) in (batch.first_seqno..).zip(Ops::new(&batch.payload, batch.op_count)) {
         let op = op.map_err(|error| Error::corrupt(&summary.path, 0, error))?;
-        let row =
-            Row { key: op.key, seqno, kind: op.kind, expires_at: op.expires_at, value: op.value };
-        replay.memtable.insert(&row, hash_key(op.key, hash_seed))?;
+        let Op::Row(op) = op else { return Err(Error::invalid("a range delete in a log")) };
+        replay.memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?;
         replay.last_seqno = seqno;
         replay.stats.row_count += 1;
     }

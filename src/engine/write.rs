@@ -23,8 +23,7 @@ use crate::error::{Error, Result};
 use crate::format::checksum::hash_key;
 use crate::format::file_name::FileName;
 use crate::format::log::{LogInfo, RECORD_HEADER_LEN};
-use crate::format::log_op::Ops;
-use crate::format::row::Row;
+use crate::format::log_op::{Op, Ops};
 use crate::memtable::Memtable;
 use crate::options::{CompactionStyle, Durability};
 use crate::wal::{LogWriter, RecordParts};
@@ -262,14 +261,8 @@ fn insert(
             let op = op.map_err(|error| {
                 Error::invalid(format!("the batch does not hold what it says: {error}"))
             })?;
-            let row = Row {
-                key: op.key,
-                seqno,
-                kind: op.kind,
-                expires_at: op.expires_at,
-                value: op.value,
-            };
-            memtable.insert(&row, hash_key(op.key, hash_seed))?;
+            let Op::Row(op) = op else { return Err(Error::invalid("a range delete in a batch")) };
+            memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?;
             seqno += 1;
             user_bytes += (op.key.len() + op.value.len()) as u64;
         }

@@ -1,4 +1,4 @@
-//! The log operation: one put, delete or merge inside a batch record of the log.
+//! The log operation: one put, delete, merge or range delete inside a batch record of the log.
 //!
 //! A batch record's payload is nothing but operations, back to back. A write batch collects them in
 //! this very encoding, so writing it encodes nothing again. Operation `i` of a record has the
@@ -11,9 +11,12 @@
 //!  │     │         │         │           │ tag bit 7  │       │         │
 //! ```
 //!
+//! A range delete has the start of its range for a key and the end for a value.
+//!
 //! # Invariants
 //!
 //! - An operation has one encoding: no expiry field that says "never", no value on a delete.
+//! - A range delete that is decoded has an end above its start, or none.
 //! - The decoder borrows from the payload and copies nothing.
 //!
 //! Spec: `format-spec/07-log.md`. I/O: none. Unsafe: none.
@@ -24,16 +27,20 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::error::{FormatError, Rule, rules};
-use super::row::{Kind, MAX_EXPIRY, Row};
+use super::range_tombstone::RangeTombstone;
+use super::row::{Kind, MAX_EXPIRY, MAX_KEY_LEN, Row};
 
 rules! { RULES:
     FIELDS_IN_BOUNDS = "O1", "an operation's fixed fields lie inside the payload";
-    KNOWN_TAG = "O2", "tag bits 0 to 3 are a known kind and bits 4 to 6 are zero";
+    KNOWN_TAG = "O2", "tag bits 0 to 3 are a known kind, bits 5 and 6 are zero, and bit 4 is set on no \
+        other than a range delete";
     KNOWN_TREE = "O3", "the tree id is 0";
-    EXPIRY_IN_RANGE = "O4", "an expiry is 1 to 2^48 and stands on no delete";
+    EXPIRY_IN_RANGE = "O4", "an expiry is 1 to 2^48 and stands on no delete, of a key or of a range";
     DELETE_IS_BARE = "O5", "a delete has no value";
     ROW_IN_BOUNDS = "O6", "an operation's key and value lie inside the payload";
     EXACT_COUNT = "O7", "the payload ends with the last operation";
+    ENDLESS_IS_BARE = "O8", "a range delete without an end, which has bit 4 set, has no value";
+    RANGE = "O9", "a range delete's end is above its start and has at most 65,535 bytes";
 }
 
 /// The fixed fields at the start of every operation.
@@ -42,13 +49,14 @@ rules! { RULES:
 )]
 #[repr(C)]
 pub struct OpHeader {
-    /// Bits 0 to 3: the [`Kind`]; bit 7: an expiry follows this header; the others are zero.
+    /// Bits 0 to 3: the [`Kind`], or 3 for a range delete; bit 4: it has no end; bit 7: an expiry
+    /// follows this header; the others are zero.
     pub tag: u8,
     /// The tree that the operation belongs to; 0 today.
     pub tree_id: U32,
-    /// Length of the user key.
+    /// Length of the user key, or of the start of a range.
     pub key_len: U16,
-    /// Length of the value or operand; 0 for a delete.
+    /// Length of the value or operand, or of the end of a range; 0 for a delete.
     pub value_len: U32,
 }
 
@@ -57,11 +65,23 @@ const EXPIRY_LEN: usize = size_of::<U64>();
 const _: () = assert!(OP_HEADER_LEN == 11, "format-spec/07-log.md fixes this size");
 
 const KIND_BITS: u8 = 0x0F;
+const ENDLESS_BIT: u8 = 0x10;
 const EXPIRY_BIT: u8 = 0x80;
+/// The kind of a range delete; smaller ones are those of rows.
+const RANGE_DELETE: u8 = 3;
 
 /// One operation of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Op<'a> {
+pub enum Op<'a> {
+    /// Makes a row.
+    Row(RowOp<'a>),
+    /// Deletes the older rows of a range of keys.
+    RangeDelete(RangeDelete<'a>),
+}
+
+/// An operation on one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowOp<'a> {
     /// What it says about the key.
     pub kind: Kind,
     /// The tree that it belongs to; 0 today.
@@ -74,7 +94,49 @@ pub struct Op<'a> {
     pub value: &'a [u8],
 }
 
+/// An operation on a range of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RangeDelete<'a> {
+    /// The tree that it belongs to; 0 today.
+    pub tree_id: u32,
+    /// The first key of the range.
+    pub start: &'a [u8],
+    /// The first key behind the range; `None` if it has no end.
+    pub end: Option<&'a [u8]>,
+}
+
 impl<'a> Op<'a> {
+    /// The user key, or the start of the range.
+    #[must_use]
+    pub const fn key(&self) -> &'a [u8] {
+        match self {
+            Self::Row(op) => op.key,
+            Self::RangeDelete(op) => op.start,
+        }
+    }
+}
+
+impl<'a> From<RowOp<'a>> for Op<'a> {
+    fn from(op: RowOp<'a>) -> Self {
+        Self::Row(op)
+    }
+}
+
+impl<'a> From<RangeDelete<'a>> for Op<'a> {
+    fn from(op: RangeDelete<'a>) -> Self {
+        Self::RangeDelete(op)
+    }
+}
+
+impl<'a> RangeDelete<'a> {
+    /// The range tombstone that this operation makes when it is the one with `seqno`.
+    #[must_use]
+    pub const fn tombstone(&self, seqno: u64) -> RangeTombstone<'a> {
+        RangeTombstone { start: self.start, end: self.end, seqno }
+    }
+}
+
+impl<'a> RowOp<'a> {
     /// The row that this operation makes when it is the one with `seqno`.
     #[inline]
     #[must_use]
@@ -91,6 +153,8 @@ pub enum TooLarge {
     Key,
     /// The value is longer than 4 GiB − 1.
     Value,
+    /// The end of a range is longer than 65,535 bytes.
+    End,
 }
 
 /// Length of the encoding of an operation.
@@ -102,10 +166,19 @@ pub const fn op_len(key_len: usize, value_len: usize, has_expiry: bool) -> usize
 
 /// Appends the encoding of `op`. A delete's value and expiry are left out.
 ///
+/// A range without a key in it gives bytes that [`Ops`] refuses.
+///
 /// # Errors
 ///
 /// [`TooLarge`] if a length does not fit its field; then `out` is unchanged.
 pub fn encode_op(out: &mut Vec<u8>, op: &Op<'_>) -> Result<(), TooLarge> {
+    match op {
+        Op::Row(op) => encode_row_op(out, op),
+        Op::RangeDelete(op) => encode_range_delete(out, op),
+    }
+}
+
+fn encode_row_op(out: &mut Vec<u8>, op: &RowOp<'_>) -> Result<(), TooLarge> {
     let (value, expires_at) = match op.kind {
         Kind::Delete => (&[][..], 0),
         Kind::Put | Kind::Merge => (op.value, op.expires_at),
@@ -125,6 +198,25 @@ pub fn encode_op(out: &mut Vec<u8>, op: &Op<'_>) -> Result<(), TooLarge> {
     }
     out.extend_from_slice(op.key);
     out.extend_from_slice(value);
+    Ok(())
+}
+
+fn encode_range_delete(out: &mut Vec<u8>, op: &RangeDelete<'_>) -> Result<(), TooLarge> {
+    let end = op.end.unwrap_or_default();
+    let (key_len, value_len) = check_lens(op.start, end)?;
+    if end.len() > MAX_KEY_LEN {
+        return Err(TooLarge::End);
+    }
+    let header = OpHeader {
+        tag: RANGE_DELETE | if op.end.is_none() { ENDLESS_BIT } else { 0 },
+        tree_id: op.tree_id.into(),
+        key_len: key_len.into(),
+        value_len: value_len.into(),
+    };
+    out.reserve(op_len(op.start.len(), end.len(), false));
+    for part in [header.as_bytes(), op.start, end] {
+        out.extend_from_slice(part);
+    }
     Ok(())
 }
 
@@ -183,6 +275,7 @@ impl<'a> Ops<'a> {
             OpHeader::ref_from_prefix(self.rest).map_err(|_| broken(&FIELDS_IN_BOUNDS, 0))?;
         let kind = match Kind::from_u8(header.tag & KIND_BITS) {
             Some(kind) if header.tag & !(KIND_BITS | EXPIRY_BIT) == 0 => kind,
+            None if header.tag & KIND_BITS == RANGE_DELETE => return self.parse_range_delete(),
             _ => return Err(broken(&KNOWN_TAG, 0)),
         };
         if header.tree_id != 0 {
@@ -208,7 +301,44 @@ impl<'a> Ops<'a> {
             rest.split_at_checked(header.key_len.get().into()).ok_or_else(out_of_bounds)?;
         let (value, rest) = rest.split_at_checked(value_len).ok_or_else(out_of_bounds)?;
         self.rest = rest;
-        Ok(Op { kind, tree_id: header.tree_id.get(), expires_at, key, value })
+        Ok(Op::Row(RowOp { kind, tree_id: header.tree_id.get(), expires_at, key, value }))
+    }
+
+    /// Parses an operation whose tag says that it is a range delete.
+    #[cold]
+    fn parse_range_delete(&mut self) -> Result<Op<'a>, FormatError> {
+        let start_at = self.offset();
+        let broken = |rule: &'static Rule, at: usize| rule.broken((start_at + at) as u64);
+        let (header, rest) =
+            OpHeader::ref_from_prefix(self.rest).map_err(|_| broken(&FIELDS_IN_BOUNDS, 0))?;
+        if header.tag & !(KIND_BITS | ENDLESS_BIT | EXPIRY_BIT) != 0 {
+            return Err(broken(&KNOWN_TAG, 0));
+        }
+        if header.tag & EXPIRY_BIT != 0 {
+            return Err(broken(&EXPIRY_IN_RANGE, 0));
+        }
+        if header.tree_id != 0 {
+            return Err(broken(&KNOWN_TREE, 1));
+        }
+        let is_endless = header.tag & ENDLESS_BIT != 0;
+        let end_len = header.value_len.get() as usize;
+        if is_endless && end_len != 0 {
+            return Err(broken(&ENDLESS_IS_BARE, 7));
+        }
+        if end_len > MAX_KEY_LEN {
+            let at = (start_at + 7) as u64;
+            return Err(RANGE.found(at, MAX_KEY_LEN as u64, end_len as u64));
+        }
+        let out_of_bounds = || broken(&ROW_IN_BOUNDS, 5);
+        let (start, rest) =
+            rest.split_at_checked(header.key_len.get().into()).ok_or_else(out_of_bounds)?;
+        let (end, rest) = rest.split_at_checked(end_len).ok_or_else(out_of_bounds)?;
+        let end = (!is_endless).then_some(end);
+        if end.is_some_and(|end| end <= start) {
+            return Err(broken(&RANGE, OP_HEADER_LEN));
+        }
+        self.rest = rest;
+        Ok(Op::RangeDelete(RangeDelete { tree_id: header.tree_id.get(), start, end }))
     }
 }
 
@@ -243,16 +373,32 @@ mod tests {
 
     use super::*;
 
+    fn row_op<'a>(kind: Kind, key: &'a [u8], value: &'a [u8], expires_at: u64) -> Op<'a> {
+        RowOp { kind, tree_id: 0, expires_at, key, value }.into()
+    }
+
     fn put<'a>(key: &'a [u8], value: &'a [u8], expires_at: u64) -> Op<'a> {
-        Op { kind: Kind::Put, tree_id: 0, expires_at, key, value }
+        row_op(Kind::Put, key, value, expires_at)
     }
 
     fn merge<'a>(key: &'a [u8], value: &'a [u8], expires_at: u64) -> Op<'a> {
-        Op { kind: Kind::Merge, ..put(key, value, expires_at) }
+        row_op(Kind::Merge, key, value, expires_at)
     }
 
     fn delete(key: &[u8]) -> Op<'_> {
-        Op { kind: Kind::Delete, ..put(key, b"", 0) }
+        row_op(Kind::Delete, key, b"", 0)
+    }
+
+    fn range<'a>(start: &'a [u8], end: Option<&'a [u8]>) -> Op<'a> {
+        RangeDelete { tree_id: 0, start, end }.into()
+    }
+
+    /// Length of the encoding, as a caller knows it beforehand.
+    fn len(op: &Op<'_>) -> usize {
+        match op {
+            Op::Row(op) => op_len(op.key.len(), op.value.len(), op.expires_at != 0),
+            Op::RangeDelete(op) => op_len(op.start.len(), op.end.map_or(0, <[u8]>::len), false),
+        }
     }
 
     fn encode(ops: &[Op<'_>]) -> Vec<u8> {
@@ -286,6 +432,10 @@ mod tests {
         assert_eq!(bytes, want);
         assert_eq!(encode(&[delete(b"k")]), [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, b'k']);
         assert_eq!(encode(&[merge(b"", b"1", 0)]), [2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, b'1']);
+        let bytes = encode(&[range(b"b", Some(b"cd"))]);
+        assert_eq!(bytes, [3, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, b'b', b'c', b'd']);
+        let bytes = encode(&[range(b"b", None)]);
+        assert_eq!(bytes, [0x13, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, b'b']);
     }
 
     #[test]
@@ -297,20 +447,23 @@ mod tests {
             &[delete(b""), delete(b"\xff")],
             &[put(b"a", b"1", 1), merge(b"a", b"2", MAX_EXPIRY), delete(b"a")],
             &[put(&long_key, &long_value, 0), delete(&long_key)],
+            &[range(b"", None), range(b"", Some(b"\0")), range(b"a", Some(b"b")), delete(b"a")],
+            &[range(b"", Some(&long_key)), range(&long_key, None)],
         ];
         for ops in cases {
             let bytes = encode(ops);
             assert_eq!(decode(&bytes, count(ops)).as_deref(), Ok(*ops));
-            let len: usize =
-                ops.iter().map(|op| op_len(op.key.len(), op.value.len(), op.expires_at != 0)).sum();
-            assert_eq!(bytes.len(), len);
+            assert_eq!(bytes.len(), ops.iter().map(len).sum::<usize>());
         }
     }
 
     #[test]
     fn what_does_not_fit_its_field_is_not_encoded() {
         let mut out = vec![1];
-        assert_eq!(encode_op(&mut out, &put(&vec![0; 65_536], b"", 0)), Err(TooLarge::Key));
+        let too_long = vec![0; 65_536];
+        assert_eq!(encode_op(&mut out, &put(&too_long, b"", 0)), Err(TooLarge::Key));
+        assert_eq!(encode_op(&mut out, &range(&too_long, None)), Err(TooLarge::Key));
+        assert_eq!(encode_op(&mut out, &range(b"", Some(&too_long))), Err(TooLarge::End));
         assert_eq!(out, [1]);
     }
 
@@ -329,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_delete_is_encoded_bare() {
-        let odd = Op { value: b"v", expires_at: 9, ..delete(b"k") };
+        let odd = row_op(Kind::Delete, b"k", b"v", 9);
         assert_eq!(encode(&[odd]), encode(&[delete(b"k")]));
     }
 
@@ -352,7 +505,7 @@ mod tests {
         check_broken(b"", 1, "O1", 0);
         check_broken(&good[..10], 1, "O1", 0);
         check_broken(&with(0, &[0x80]), 1, "O1", 11);
-        check_broken(&with(0, &[3]), 1, "O2", 0);
+        check_broken(&with(0, &[4]), 1, "O2", 0);
         for bit in 4..7 {
             check_broken(&with(0, &[1 << bit]), 1, "O2", 0);
         }
@@ -380,16 +533,45 @@ mod tests {
     }
 
     #[test]
+    fn each_broken_rule_of_a_range_delete_is_named_with_its_place() {
+        let check = |id: &str, at: u64, change: &dyn Fn(&mut Vec<u8>)| {
+            let mut payload = encode(&[delete(b"k"), range(b"b", Some(b"cd"))]);
+            change(&mut payload);
+            check_broken(&payload, 2, id, 12 + at);
+        };
+        check("O1", 0, &|payload| payload.truncate(12 + 10));
+        check("O2", 0, &|payload| payload[12] = 0x23);
+        check("O2", 0, &|payload| payload[12] = 0x43);
+        check("O3", 1, &|payload| payload[13] = 1);
+        check("O4", 0, &|payload| payload[12] = 0x83);
+        check("O4", 0, &|payload| payload[12] = 0x93);
+        check("O6", 5, &|payload| payload[17] = 4);
+        check("O6", 5, &|payload| payload[19] = 3);
+        check("O7", 13, &|payload| payload[19] = 1);
+        check("O8", 7, &|payload| payload[12] = 0x13);
+        check("O9", 7, &|payload| payload[21] = 1); // an end of 65,538 bytes
+        check("O9", 11, &|payload| payload[23] = b'd'); // [d, cd) has no key
+        let empty = encode(&[range(b"b", Some(b"b"))]);
+        check_broken(&empty, 1, "O9", 11);
+    }
+
+    #[test]
     fn every_truncation_and_every_bit_flip_is_an_error_or_another_encoding() {
-        let ops = [put(b"key", b"value", 77), delete(b"k2"), merge(b"", b"+1", 0)];
+        let ops = [
+            put(b"key", b"value", 77),
+            delete(b"k2"),
+            range(b"f", Some(b"g")),
+            range(b"", None),
+            merge(b"", b"+1", 0),
+        ];
         let good = encode(&ops);
         for len in 0..good.len() {
-            assert!(decode(&good[..len], 3).is_err(), "cut to {len} bytes");
+            assert!(decode(&good[..len], count(&ops)).is_err(), "cut to {len} bytes");
         }
         for bit in 0..good.len() * 8 {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(found) = decode(&bytes, 3) {
+            if let Ok(found) = decode(&bytes, count(&ops)) {
                 assert_eq!(encode(&found), bytes, "bit {bit}");
             }
         }
@@ -397,20 +579,27 @@ mod tests {
 
     #[test]
     fn an_operation_is_the_row_of_its_seqno() {
-        let row = put(b"k", b"v", 5).row(42);
+        let Op::Row(op) = put(b"k", b"v", 5) else { panic!("a row") };
+        let row = op.row(42);
         assert_eq!(row, Row { key: b"k", seqno: 42, kind: Kind::Put, expires_at: 5, value: b"v" });
+    }
+
+    #[test]
+    fn a_range_delete_is_the_tombstone_of_its_seqno() {
+        let op = RangeDelete { tree_id: 0, start: b"a", end: None };
+        assert_eq!(op.tombstone(42), RangeTombstone { start: b"a", end: None, seqno: 42 });
     }
 
     #[test]
     fn rules_are_numbered_in_order() {
         let ids: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
-        assert_eq!(ids, ["O1", "O2", "O3", "O4", "O5", "O6", "O7"]);
+        assert_eq!(ids, ["O1", "O2", "O3", "O4", "O5", "O6", "O7", "O8", "O9"]);
     }
 
     proptest! {
         #[test]
         fn any_bytes_decode_to_one_encoding_or_an_error(
-            payload in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..64),
+            payload in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()], 0..64),
             op_count in 0u32..5,
         ) {
             if let Ok(ops) = decode(&payload, op_count) {

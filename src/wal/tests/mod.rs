@@ -4,7 +4,7 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
 use crate::format::log::{LogEnd, LogInfo};
-use crate::format::log_op::{Op, encode_op};
+use crate::format::log_op::{RowOp, encode_op};
 use crate::format::row::Kind;
 use crate::storage::{CrashMode, Fault, SimDisk, Storage};
 
@@ -36,8 +36,8 @@ fn disk(seed: u64) -> SimDisk {
 fn payload(len: usize) -> Vec<u8> {
     let value = vec![b'v'; len - 12];
     let mut payload = Vec::new();
-    let op = Op { kind: Kind::Put, tree_id: 0, expires_at: 0, key: b"k", value: &value };
-    encode_op(&mut payload, &op).unwrap();
+    let op = RowOp { kind: Kind::Put, tree_id: 0, expires_at: 0, key: b"k", value: &value };
+    encode_op(&mut payload, &op.into()).unwrap();
     assert_eq!(payload.len(), len);
     payload
 }

@@ -7,7 +7,7 @@ use tinydb::internals::checksum::hash_key;
 use tinydb::internals::data_block::{BlockBuilder, seal};
 use tinydb::internals::file_name::FileName;
 use tinydb::internals::log::{LogInfo, batch_header, log_seed, pad_len, seal_header};
-use tinydb::internals::log_op::{Op, encode_op};
+use tinydb::internals::log_op::{Op, RowOp, encode_op};
 use tinydb::internals::manifest::{ManifestData, TableRecord};
 use tinydb::internals::row::{Kind, Row};
 use tinydb::internals::{FilterSize, SimDisk, Storage, TableSettings, TableWriter};
@@ -311,7 +311,7 @@ impl Log {
 }
 
 fn op<'a>(kind: Kind, key: &'a [u8], expires_at: u64, value: &'a [u8]) -> Op<'a> {
-    Op { kind, tree_id: 0, expires_at, key, value }
+    RowOp { kind, tree_id: 0, expires_at, key, value }.into()
 }
 
 /// Three batches with every kind of operation, then zeros.

@@ -156,7 +156,10 @@ fn kind_name(kind: Kind) -> &'static str {
 }
 
 fn describe_op(op: &Op<'_>) -> Value {
-    json!([text(op.key), kind_name(op.kind), op.expires_at, text(op.value)])
+    match op {
+        Op::Row(op) => json!([text(op.key), kind_name(op.kind), op.expires_at, text(op.value)]),
+        Op::RangeDelete(op) => json!([text(op.start), "range delete", 0, op.end.map(text)]),
+    }
 }
 
 #[test]

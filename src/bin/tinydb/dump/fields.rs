@@ -87,6 +87,12 @@ impl<W: Write> Dump<W> {
             more => format!("\"{text}\" and {more} bytes more"),
         }
     }
+
+    /// A range of keys: its start, and the first key behind it if there is one.
+    pub(super) fn quoted_range(&self, start: &[u8], end: Option<&[u8]>) -> String {
+        let end = end.map_or_else(|| "the end of all keys".to_owned(), |end| self.quoted(end));
+        format!("{} to {end}", self.quoted(start))
+    }
 }
 
 /// Writes a field for each field of a struct that lies in the file at `$base`. A field that is

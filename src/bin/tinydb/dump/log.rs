@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use tinydb::internals::log::{
     LOG_HEADER_LEN, LogEnd, LogHeader, LogInfo, LogReader, RECORD_HEADER_LEN, Record, RecordHeader,
 };
+use tinydb::internals::log_op::Op;
 use zerocopy::FromBytes;
 
 use super::fields::{Dump, fields, preamble};
@@ -63,15 +64,34 @@ fn write_record<W: Write>(dump: &mut Dump<W>, bytes: &[u8], record: &Record<'_>)
         let start = ops.offset();
         let Some(Ok(op)) = ops.next() else { return Ok(()) };
         let at = record.offset + (RECORD_HEADER_LEN + start) as u64;
-        let expiry = match op.expires_at {
-            0 => String::new(),
-            secs => format!(", expires at {secs}"),
-        };
-        let value = format!("{} {}", dump.quoted(op.key), dump.quoted(op.value));
-        let name = format!("{:?}", op.kind);
-        let meaning = format!("seqno {seqno}, tree {}{expiry}", op.tree_id);
-        dump.field(at, ops.offset() - start, &name, &value, &meaning)?;
+        write_op(dump, at, ops.offset() - start, &op, seqno)?;
         seqno += 1;
+    }
+}
+
+fn write_op<W: Write>(
+    dump: &mut Dump<W>,
+    at: u64,
+    len: usize,
+    op: &Op<'_>,
+    seqno: u64,
+) -> io::Result<()> {
+    match op {
+        Op::Row(op) => {
+            let expiry = match op.expires_at {
+                0 => String::new(),
+                secs => format!(", expires at {secs}"),
+            };
+            let value = format!("{} {}", dump.quoted(op.key), dump.quoted(op.value));
+            let name = format!("{:?}", op.kind);
+            let meaning = format!("seqno {seqno}, tree {}{expiry}", op.tree_id);
+            dump.field(at, len, &name, &value, &meaning)
+        }
+        Op::RangeDelete(op) => {
+            let range = dump.quoted_range(op.start, op.end);
+            let meaning = format!("seqno {seqno}, tree {}", op.tree_id);
+            dump.field(at, len, "RangeDelete", &range, &meaning)
+        }
     }
 }
 

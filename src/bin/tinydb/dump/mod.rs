@@ -78,7 +78,7 @@ fn write<W: Write>(dump: &mut Dump<W>, title: &str, bytes: &[u8]) -> io::Result<
 #[cfg(test)]
 mod tests {
     use tinydb::internals::log::{LogInfo, batch_header, seal_header};
-    use tinydb::internals::log_op::{Op, encode_op};
+    use tinydb::internals::log_op::{RangeDelete, RowOp, encode_op};
     use tinydb::internals::manifest::{ManifestData, TableRecord};
     use tinydb::internals::row::Kind;
     use zerocopy::IntoBytes;
@@ -125,15 +125,19 @@ mod tests {
         let info = LogInfo { log_number: 7, first_seqno: 1, ..LogInfo::default() };
         let mut bytes = info.encode();
         let mut ops = Vec::new();
-        let put = Op { kind: Kind::Put, tree_id: 0, expires_at: 99, key: b"k", value: b"v\0" };
-        encode_op(&mut ops, &put).unwrap();
-        encode_op(&mut ops, &Op { kind: Kind::Delete, expires_at: 0, ..put }).unwrap();
+        let put = RowOp { kind: Kind::Put, tree_id: 0, expires_at: 99, key: b"k", value: b"v\0" };
+        let range = RangeDelete { tree_id: 0, start: b"a\n", end: Some(b"b") };
+        let delete = RowOp { kind: Kind::Delete, expires_at: 0, ..put };
+        let endless = RangeDelete { end: None, ..range };
+        for op in [put.into(), delete.into(), range.into(), endless.into()] {
+            encode_op(&mut ops, &op).unwrap();
+        }
         let at = bytes.len() as u64;
-        bytes.extend_from_slice(batch_header(info.seed(), at, &ops, 1, 2, 0).as_bytes());
+        bytes.extend_from_slice(batch_header(info.seed(), at, &ops, 1, 4, 0).as_bytes());
         bytes.extend_from_slice(&ops);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         let at = bytes.len() as u64;
-        bytes.extend_from_slice(seal_header(info.seed(), at, 3).as_bytes());
+        bytes.extend_from_slice(seal_header(info.seed(), at, 5).as_bytes());
         bytes
     }
 
@@ -164,11 +168,13 @@ mod tests {
         check(&text, &[
             "24 8 log_number 7",
             "128 batch",
-            "168 4 op_count 2",
+            "168 4 op_count 4",
             r#"176 22 Put "k" "v\x00" seqno 1, tree 0, expires at 99"#,
             r#"198 12 Delete "k" "" seqno 2"#,
-            "216 seal",
-            "248 8 synced_upto 216",
+            r#"210 14 RangeDelete "a\n" to "b" seqno 3, tree 0"#,
+            r#"224 13 RangeDelete "a\n" to the end of all keys seqno 4"#,
+            "240 seal",
+            "272 8 synced_upto 240",
         ]);
     }
 
@@ -184,7 +190,7 @@ mod tests {
         bytes[180] ^= 1;
         let (text, damage_count) = dump(&bytes);
         assert_eq!(damage_count, 1, "the seal proves that the record was whole");
-        check(&text, &["24 8 log_number 7", "128 damaged, though it was durable up to 216"]);
+        check(&text, &["24 8 log_number 7", "128 damaged, though it was durable up to 240"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::*;
 use crate::format::error::FormatError;
-use crate::format::log_op::{Op, encode_op};
+use crate::format::log_op::{RowOp, encode_op};
 use crate::format::preamble::{FrameError, Unsupported};
 use crate::format::row::Kind;
 
@@ -46,7 +46,8 @@ impl Log {
         let mut payload = Vec::new();
         for key in keys {
             let (kind, key, value) = (Kind::Put, key.as_bytes(), &b"value"[..]);
-            encode_op(&mut payload, &Op { kind, tree_id: 0, expires_at: 0, key, value }).unwrap();
+            let op = RowOp { kind, tree_id: 0, expires_at: 0, key, value };
+            encode_op(&mut payload, &op.into()).unwrap();
         }
         let op_count = u32::try_from(keys.len()).unwrap();
         self.record(&payload, op_count);
@@ -150,7 +151,7 @@ fn a_log_says_what_was_written() {
 
     let mut got = Vec::new();
     for record in reader.by_ref() {
-        let keys: Vec<_> = record.ops().map(|op| op.unwrap().key.to_vec()).collect();
+        let keys: Vec<_> = record.ops().map(|op| op.unwrap().key().to_vec()).collect();
         got.push((record.offset, record.first_seqno, record.synced_upto, keys));
     }
     let [a, b, c] = [0, 1, 2].map(|index| log.offsets[index] as u64);
