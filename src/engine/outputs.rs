@@ -135,6 +135,7 @@ pub(super) fn record_of(info: TableInfo, level: u32) -> TableRecord {
         row_count: info.row_count,
         min_seqno: info.min_seqno,
         max_seqno: info.max_seqno,
+        range_tombstone_count: info.range_tombstone_count,
         smallest: info.smallest,
         largest: info.largest,
     }

@@ -9,7 +9,7 @@ use super::version::TableHandle;
 use super::{Engine, lock};
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
-use crate::format::manifest::TABLE;
+use crate::format::manifest::{RANGE_TOMBSTONES, TABLE};
 use crate::manifest;
 use crate::options::ChecksumPolicy;
 use crate::storage::Region;
@@ -136,6 +136,10 @@ fn verify_table(region: Region, handle: &Arc<TableHandle>, policy: ChecksumPolic
     if found != (expected.file_id, expected.file_len, expected.checksum) {
         let error = TABLE.broken(0);
         return Err(Error::corrupt(&path, 0, error));
+    }
+    let (expected, found) = (expected.range_tombstone_count, table.range_tombstone_count());
+    if found != expected {
+        return Err(Error::corrupt(&path, 0, RANGE_TOMBSTONES.found(0, expected, found)));
     }
     Ok(len)
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
-use crate::format::manifest::TableRecord;
+use crate::format::manifest::{RANGE_TOMBSTONES, TableRecord};
 use crate::format::table_file;
 use crate::options::{ChecksumPolicy, ReadMode};
 use crate::storage::Storage;
@@ -203,6 +203,11 @@ impl TableHandle {
         if table.file_id() != self.record.file_id {
             let error = table_file::FOOTER_FILE.found(32, self.record.file_id, table.file_id());
             return Err(broken(error));
+        }
+        // Tables that have none by their record are never asked for any.
+        let (expected, found) = (self.record.range_tombstone_count, table.range_tombstone_count());
+        if expected != found {
+            return Err(broken(RANGE_TOMBSTONES.found(0, expected, found)));
         }
         Ok(Arc::new(table))
     }

@@ -16,6 +16,7 @@ pub mod log_op;
 pub mod manifest;
 pub mod preamble;
 pub mod range_tombstone;
+pub mod range_tombstones;
 pub mod row;
 pub mod table_file;
 pub mod value_ref;

@@ -1,7 +1,7 @@
 //! Opening a table: its frame, and where its regions are.
 //!
-//! Reads header, footer, properties and the first chunks of index and filter, whatever the size of
-//! the file. Everything else is verified when it is first touched.
+//! Reads header, footer, properties, range tombstones and the first chunks of index and filter,
+//! whatever the size of the file. Everything else is verified when it is first touched.
 //!
 //! Spec: `format-spec/03-table.md`. I/O: through a `Region`. Unsafe: none.
 
@@ -14,9 +14,11 @@ use crate::format::checksum::matches;
 use crate::format::error::FormatError;
 use crate::format::filter::Filter;
 use crate::format::index::{Index, IndexLayout};
+use crate::format::range_tombstones::RangeTombstoneRegion;
 use crate::format::table_file::{
     self, FOOTER_LEN, FrameError, HEADER_LEN, Properties, REGION_ALIGN, REGION_DATA, REGION_FILTER,
-    REGION_INDEX, REGION_PROPERTIES, REGION_VALUES, RegionEntry, TableFile,
+    REGION_INDEX, REGION_PROPERTIES, REGION_RANGE_TOMBSTONES, REGION_VALUES, RegionEntry,
+    TableFile,
 };
 use crate::options::ChecksumPolicy;
 use crate::storage::{Region, Slice};
@@ -52,8 +54,23 @@ impl Table {
     ///
     /// [`Error::Corrupt`] if the properties are; `Io` from reading.
     pub(crate) fn with_properties<T>(&self, read: impl FnOnce(&Properties<'_>) -> T) -> Result<T> {
-        let opening = Opening { region: &self.region, frame: &self.frame, policy: self.policy };
-        opening.properties(read)
+        self.opening().properties(read)
+    }
+
+    /// Checks the range tombstones anew, and that there are as many as the properties say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if they break a rule; `Io` from reading.
+    pub(super) fn verify_range_tombstones(&self) -> Result<()> {
+        let opening = self.opening();
+        let count = |properties: &Properties<'_>| properties.header.range_tombstone_count.get();
+        let count = opening.properties(count)?;
+        opening.range_tombstones(count).map(drop)
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening { region: &self.region, frame: &self.frame, policy: self.policy }
     }
 }
 
@@ -91,13 +108,40 @@ impl Opening<'_> {
 
     fn properties<T>(&self, read: impl FnOnce(&Properties<'_>) -> T) -> Result<T> {
         let entry = self.entry(REGION_PROPERTIES)?;
+        let bytes = self.load_checked(entry)?;
+        let properties = Properties::parse(&bytes);
+        let properties = properties.map_err(|error| self.broken(entry.offset.get(), error))?;
+        Ok(read(&properties))
+    }
+
+    /// The bytes of a region whose checksum stands in the directory, verified.
+    fn load_checked(&self, entry: &RegionEntry) -> Result<Bytes> {
         let bytes = self.load(entry)?;
         let offset = entry.offset.get();
-        if !matches(&bytes, self.file_id() ^ offset, entry.checksum.get()) {
-            return Err(self.broken(offset, table_file::PROPERTIES_CHECKSUM.broken(0)));
+        if matches(&bytes, self.file_id() ^ offset, entry.checksum.get()) {
+            Ok(bytes)
+        } else {
+            Err(self.broken(offset, table_file::PROPERTIES_CHECKSUM.broken(0)))
         }
-        let properties = Properties::parse(&bytes).map_err(|error| self.broken(offset, error))?;
-        Ok(read(&properties))
+    }
+
+    /// The region of range tombstones, verified and parsed; it must hold `count` of them.
+    fn range_tombstones(&self, count: u64) -> Result<Option<Bytes>> {
+        let (bytes, found) = match self.frame.region(REGION_RANGE_TOMBSTONES) {
+            None => (None, 0),
+            Some(entry) => {
+                let bytes = self.load_checked(entry)?;
+                let region = RangeTombstoneRegion::parse(&bytes);
+                let region = region.map_err(|error| self.broken(entry.offset.get(), error))?;
+                let found = region.len() as u64;
+                (Some(bytes), found)
+            }
+        };
+        if found != count {
+            let at = self.entry(REGION_PROPERTIES)?.offset.get();
+            return Err(self.broken(at, table_file::COUNTS.found(92, found, count)));
+        }
+        Ok(bytes)
     }
 
     fn chunked(&self, entry: &RegionEntry) -> Result<ChunkedRegion> {
@@ -130,9 +174,12 @@ impl Opening<'_> {
 fn assemble(region: Region, frame: TableFile, policy: ChecksumPolicy) -> Result<Table> {
     let opening = Opening { region: &region, frame: &frame, policy };
     let counts = |properties: &Properties<'_>| {
-        (properties.header.key_count.get(), properties.header.reference_count.get())
+        let header = properties.header;
+        let range_tombstone_count = header.range_tombstone_count.get();
+        (header.key_count.get(), header.reference_count.get(), range_tombstone_count)
     };
-    let (key_count, reference_count) = opening.properties(counts)?;
+    let (key_count, reference_count, range_tombstone_count) = opening.properties(counts)?;
+    let range_tombstones = opening.range_tombstones(range_tombstone_count)?;
     let (index, index_layout) = opening.index()?;
     let filter = opening.filter()?;
     let (data_offset, data_len) = extent(opening.entry(REGION_DATA)?);
@@ -165,6 +212,7 @@ fn assemble(region: Region, frame: TableFile, policy: ChecksumPolicy) -> Result<
         filter,
         values,
         values_verified: Verified::new(reference_count, policy),
+        range_tombstones,
         policy,
         region,
         frame,

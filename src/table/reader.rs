@@ -25,6 +25,7 @@ use crate::format::data_block::{self, DataBlock, Layout, Lookup, lookup};
 use crate::format::error::FormatError;
 use crate::format::filter::Filter;
 use crate::format::index::{Index, IndexLayout, Search};
+use crate::format::range_tombstones::RangeTombstoneRegion;
 use crate::format::row::Kind;
 use crate::format::table_file::{self, TableFile};
 use crate::format::value_ref::ValueRef;
@@ -50,6 +51,8 @@ pub(crate) struct Table {
     /// Offset and length of the value region.
     pub(super) values: Option<(u64, u64)>,
     pub(super) values_verified: Verified,
+    /// The region of range tombstones, verified and parsed, if there is one.
+    pub(super) range_tombstones: Option<Bytes>,
     pub(super) policy: ChecksumPolicy,
 }
 
@@ -92,6 +95,17 @@ impl Table {
     /// The identity that the file's header gives.
     pub(crate) fn file_id(&self) -> u64 {
         self.file_id
+    }
+
+    /// The range tombstones, if the table has any; verified and parsed when it was opened.
+    #[inline]
+    pub(crate) fn range_tombstones(&self) -> Option<RangeTombstoneRegion<'_>> {
+        self.range_tombstones.as_deref().and_then(RangeTombstoneRegion::parse_again)
+    }
+
+    /// How many range tombstones there are.
+    pub(crate) fn range_tombstone_count(&self) -> u64 {
+        self.range_tombstones().map_or(0, |region| region.len() as u64)
     }
 
     /// The data region, if the file is mapped or in memory.

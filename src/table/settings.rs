@@ -36,6 +36,8 @@ pub struct TableInfo {
     pub min_seqno: u64,
     /// The largest seqno.
     pub max_seqno: u64,
+    /// Range tombstones, as fragments; seqnos and keys here are those of rows.
+    pub range_tombstone_count: u64,
     /// The smallest user key.
     pub smallest: Vec<u8>,
     /// The largest user key.

@@ -46,7 +46,7 @@ struct Seen {
 }
 
 impl Table {
-    /// Checks the whole file against chapters 03 to 06. O(file).
+    /// Checks the whole file against chapters 03 to 06 and 09. O(file).
     ///
     /// # Errors
     ///
@@ -71,7 +71,8 @@ impl Table {
             self.verify_one_block(block, &mut seen)?;
         }
         self.verify_counts(&seen)?;
-        self.verify_sums(&seen)
+        self.verify_sums(&seen)?;
+        self.verify_range_tombstones()
     }
 
     /// XXH3 of the whole file, as its manifest row gives it. O(file).
@@ -328,8 +329,10 @@ mod tests {
     use crate::format::checksum::checksum;
     use crate::format::chunks;
     use crate::format::file_name::FileName;
+    use crate::format::range_tombstone::RangeTombstone;
+    use crate::format::range_tombstones::{self, RangeTombstoneRegion};
     use crate::format::row::Row;
-    use crate::format::table_file::{Properties, TableFile};
+    use crate::format::table_file::{Properties, REGION_RANGE_TOMBSTONES, TableFile};
     use crate::options::{ChecksumPolicy, FilterSize, ReadMode};
     use crate::storage::{SimDisk, Storage};
     use crate::table::{TableCursor, TableSettings, TableWriter};
@@ -359,7 +362,24 @@ mod tests {
         rows
     }
 
-    fn write(rows: &[OwnedRow], settings: &TableSettings, file_number: u64) -> Vec<u8> {
+    /// Disjoint range tombstones: with a gap, touching, and without an end.
+    fn range_tombstones() -> Vec<u8> {
+        let fragment = |start, end, seqno| RangeTombstone { start, end, seqno };
+        range_tombstones::encode([
+            fragment(&b""[..], Some(&b"shared/07"[..]), 50),
+            fragment(b"shared/1", Some(b"shared/2"), 60),
+            fragment(b"shared/2", Some(b"shared/25"), 2000),
+            fragment(b"x", None, 70_001),
+        ])
+    }
+
+    /// The table of these rows and of a region of range tombstones, if that is not empty.
+    fn write(
+        rows: &[OwnedRow],
+        range_tombstones: &[u8],
+        settings: &TableSettings,
+        file_number: u64,
+    ) -> Vec<u8> {
         let disk = SimDisk::new(1);
         disk.create_root().unwrap();
         let mut writer = TableWriter::create(&disk, settings, file_number, 0, FILE_ID).unwrap();
@@ -367,7 +387,10 @@ mod tests {
             let (seqno, kind, expires_at) = (*seqno, *kind, *expires_at);
             writer.add(&disk, &Row { key, seqno, kind, expires_at, value }).unwrap();
         }
-        writer.finish(&disk).unwrap();
+        let region = RangeTombstoneRegion::parse_again(range_tombstones);
+        writer.set_range_tombstones(region.iter().flat_map(RangeTombstoneRegion::iter));
+        let info = writer.finish(&disk).unwrap();
+        assert_eq!(info.range_tombstone_count, region.map_or(0, |region| region.len() as u64));
         disk.read_file(FileName::Table(file_number)).unwrap()
     }
 
@@ -420,7 +443,7 @@ mod tests {
                     let at = start + len.next_multiple_of(8) + 8 * chunk;
                     put(start + range.start..start + range.end, seed, at);
                 }
-            } else if entry.kind.get() == REGION_PROPERTIES {
+            } else if [REGION_PROPERTIES, REGION_RANGE_TOMBSTONES].contains(&entry.kind.get()) {
                 let at = end - FOOTER_LEN + 80 + 32 * index + 24;
                 put(start..start + len, FILE_ID ^ start as u64, at);
             }
@@ -432,8 +455,8 @@ mod tests {
     /// Flips bits of a table under right checksums. Every flip breaks a rule, or makes the one
     /// table that other rows have.
     #[track_caller]
-    fn check_flips(rows: &[OwnedRow], settings: &TableSettings) {
-        let good = write(rows, settings, 1);
+    fn check_flips(rows: &[OwnedRow], range_tombstones: &[u8], settings: &TableSettings) {
+        let good = write(rows, range_tombstones, settings, 1);
         let table = open(&good).unwrap();
         table.verify().unwrap();
         let (frame, blocks) = (table.frame.clone(), blocks(&table));
@@ -462,7 +485,7 @@ mod tests {
                 Err(Error::Corrupt { .. } | Error::UnsupportedFormat { .. }) => {}
                 Err(other) => panic!("byte {at}: {other}"),
                 // A region that nobody knows, and need not know, is skipped.
-                Ok(table) if table.frame.regions.iter().any(|entry| entry.kind.get() > 5) => {}
+                Ok(table) if table.frame.regions.iter().any(|entry| entry.kind.get() > 6) => {}
                 Ok(table) => {
                     let named = |properties: &Properties<'_>| {
                         let header = properties.header;
@@ -477,7 +500,8 @@ mod tests {
                         )
                     };
                     let (number, settings) = table.with_properties(named).unwrap();
-                    let again = write(&read_rows(&table), &settings, number);
+                    let fragments = table.range_tombstones.as_deref().unwrap_or_default();
+                    let again = write(&read_rows(&table), fragments, &settings, number);
                     assert!(again == bytes, "byte {at} means nothing, and no rule forbids it");
                 }
             }
@@ -491,14 +515,67 @@ mod tests {
 
     #[test]
     fn a_flip_under_right_checksums_breaks_a_rule_or_makes_another_table() {
-        check_flips(&rows(), &settings(1 << 10, FilterSize::BitsPerKey(10)));
+        check_flips(&rows(), &[], &settings(1 << 10, FilterSize::BitsPerKey(10)));
     }
 
     #[test]
     fn a_flip_in_a_packed_table_does_so_too() {
         let mut rows = rows();
         rows.push((vec![b't'; 1500], 9, Kind::Put, 0, b"a key that fits no slot".to_vec()));
-        check_flips(&rows, &settings(1 << 10, FilterSize::None));
+        check_flips(&rows, &range_tombstones(), &settings(1 << 10, FilterSize::None));
+    }
+
+    #[test]
+    fn range_tombstones_are_read_back_and_counted() {
+        let fragments = range_tombstones();
+        let settings = settings(1 << 10, FilterSize::None);
+        let table = open(&write(&rows(), &fragments, &settings, 1)).unwrap();
+        table.verify().unwrap();
+        let region = table.range_tombstones().unwrap();
+        let want = RangeTombstoneRegion::parse(&fragments).unwrap();
+        assert!(region.iter().eq(want.iter()));
+        assert_eq!(region.find(b"shared/12").map(|fragment| fragment.seqno), Some(60));
+        let count = |properties: &Properties<'_>| properties.header.range_tombstone_count.get();
+        assert_eq!(table.with_properties(count).unwrap(), 4);
+        // Seqnos and keys of the table are those of its rows.
+        assert_eq!(table.frame.footer.max_seqno.get(), 70_000);
+
+        let without = open(&write(&rows(), &[], &settings, 1)).unwrap();
+        assert!(without.range_tombstones().is_none());
+        assert!(without.frame.region(REGION_RANGE_TOMBSTONES).is_none());
+        assert_eq!(without.with_properties(count).unwrap(), 0);
+    }
+
+    /// Opening checks what a reader trusts: the region itself, and the count in the properties.
+    #[test]
+    fn broken_range_tombstones_are_found_at_opening() {
+        let good = write(&rows(), &range_tombstones(), &settings(1 << 10, FilterSize::None), 1);
+        let table = open(&good).unwrap();
+        let (frame, blocks) = (table.frame.clone(), blocks(&table));
+        let offset = |kind| frame.region(kind).unwrap().offset.get() as usize;
+        let at = offset(REGION_RANGE_TOMBSTONES);
+        let count_at = offset(REGION_PROPERTIES) + 92;
+        #[rustfmt::skip]
+        let cases = [
+            // byte,   flip, rule under right checksums
+            (at,       1,    "D1"),
+            (at + 4,   1,    "D2"),
+            (at + 8,   4,    "D3"),
+            (at + 8,   1,    "D4"),
+            (count_at, 4,    "T17"),
+            (count_at, 1,    "T17"),
+        ];
+        let rule = |bytes: &[u8]| match open(bytes) {
+            Err(Error::Corrupt { source, .. }) => source.rule().id,
+            other => panic!("{other:?}"),
+        };
+        for (byte, flip, want) in cases {
+            let mut bytes = good.clone();
+            bytes[byte] ^= flip;
+            assert_eq!(rule(&bytes), "T14", "byte {byte}");
+            reseal(&mut bytes, &frame, &blocks);
+            assert_eq!(rule(&bytes), want, "byte {byte}");
+        }
     }
 
     /// Symptom: keys of a table were absent after a flip in its index, without an error.
@@ -508,7 +585,7 @@ mod tests {
     fn a_flip_in_a_long_prefix_is_found_at_opening() {
         let key = |last| [&[b'p'; 5000][..], &[last]].concat();
         let rows: Vec<OwnedRow> = (0..9).map(|n| (key(n), 1, Kind::Put, 0, vec![n; 100])).collect();
-        let good = write(&rows, &settings(1 << 10, FilterSize::None), 1);
+        let good = write(&rows, &[], &settings(1 << 10, FilterSize::None), 1);
         let index = *open(&good).unwrap().frame.region(table_file::REGION_INDEX).unwrap();
         let mut bytes = good;
         bytes[index.offset.get() as usize + 4500] ^= 1;

@@ -12,10 +12,12 @@ use tinydb::internals::log::{LogHeader, RecordHeader};
 use tinydb::internals::log_op::OpHeader;
 use tinydb::internals::manifest::{ManifestHeader, TableRow};
 use tinydb::internals::preamble::Preamble;
+use tinydb::internals::range_tombstones::{RangeTombstoneEntry, RangeTombstonesHeader};
 use tinydb::internals::table_file::{FileHeader, Footer, PropertiesHeader, RegionEntry};
 use tinydb::internals::value_ref::ValueRef;
 use tinydb::internals::{
-    checksum, chunks, data_block, file_name, index, log, log_op, manifest, table_file,
+    checksum, chunks, data_block, file_name, index, log, log_op, manifest, range_tombstones,
+    table_file,
 };
 
 /// A structure: its name, its size, and of each field offset, size and name.
@@ -64,7 +66,7 @@ fn structures_of_the_source() -> Vec<Structure> {
         PropertiesHeader {
             database_id, file_number, key_count, delete_count, merge_count, expiring_count,
             reference_count, key_bytes, value_bytes, min_expiry, block_count, operator_len,
-            smallest_len, largest_len, reserved,
+            smallest_len, largest_len, range_tombstone_count, reserved,
         }
         BlockHeader {
             checksum, block_len, row_count, prefix_len, key_heap_len, value_heap_len,
@@ -91,8 +93,10 @@ fn structures_of_the_source() -> Vec<Structure> {
         }
         TableRow {
             tree_id, level, file_number, file_id, file_len, checksum, row_count, min_seqno,
-            max_seqno, keys_offset, smallest_len, largest_len, reserved,
+            max_seqno, keys_offset, smallest_len, largest_len, range_tombstone_count, reserved,
         }
+        RangeTombstonesHeader { magic, reserved, count, keys_len, reserved_tail }
+        RangeTombstoneEntry { seqno, keys_offset, start_len, end_len, flags }
     }
 }
 
@@ -106,6 +110,7 @@ const RULES: &[&[&Rule]] = &[
     log::RULES,
     log_op::RULES,
     manifest::RULES,
+    range_tombstones::RULES,
 ];
 
 // ---- what is compared ---------------------------------------------------------------------

@@ -56,6 +56,8 @@ pub struct TableRecord {
     pub min_seqno: u64,
     /// The largest seqno in it.
     pub max_seqno: u64,
+    /// How many range tombstones it holds, as fragments; seqnos and keys here are those of rows.
+    pub range_tombstone_count: u64,
     /// Its smallest user key.
     pub smallest: Vec<u8>,
     /// Its largest user key.
@@ -129,6 +131,7 @@ impl TableRecord {
             row_count: row.row_count.get(),
             min_seqno: row.min_seqno.get(),
             max_seqno: row.max_seqno.get(),
+            range_tombstone_count: row.range_tombstone_count.get(),
             smallest: table.smallest.to_vec(),
             largest: table.largest.to_vec(),
         }
@@ -150,7 +153,8 @@ impl TableRecord {
             keys_offset: keys_offset.into(),
             smallest_len: key_len(&self.smallest),
             largest_len: key_len(&self.largest),
-            reserved: [0; 20],
+            range_tombstone_count: self.range_tombstone_count.into(),
+            reserved: [0; 12],
         }
     }
 
@@ -217,6 +221,7 @@ mod tests {
                 row_count: 0x0B,
                 min_seqno: 0x0C,
                 max_seqno: 0x0D,
+                range_tombstone_count: 0x0E,
                 smallest: b"from".to_vec(),
                 largest: b"to".to_vec(),
             }],
@@ -239,7 +244,7 @@ mod tests {
             &[7, 0, 0, 0, 0, 0, 0, 0], &[8, 0, 0, 0, 0, 0, 0, 0], &[9, 0, 0, 0, 0, 0, 0, 0],
             &[10, 0, 0, 0, 0, 0, 0, 0], &[11, 0, 0, 0, 0, 0, 0, 0], &[12, 0, 0, 0, 0, 0, 0, 0],
             &[13, 0, 0, 0, 0, 0, 0, 0], &[226, 0, 0, 0, 0, 0, 0, 0],
-            &[4, 0], &[2, 0], &[0; 20],
+            &[4, 0], &[2, 0], &[14, 0, 0, 0, 0, 0, 0, 0], &[0; 12],
             b"opfromto",
         ].concat();
         assert_eq!(bytes.len(), usize::from(len));

@@ -50,6 +50,7 @@ rules! {
         levels key ranges ascend and are disjoint";
     TWICE = "M13", "a table stands in one row only";
     NUMBER = "M14", "the manifest has the number that its name says";
+    RANGE_TOMBSTONES = "M15", "range_tombstone_count is that of the table";
 }
 
 /// The first bytes of a manifest.
@@ -128,8 +129,10 @@ pub struct TableRow {
     pub smallest_len: U16,
     /// The length of its largest user key.
     pub largest_len: U16,
+    /// How many range tombstones it holds, as fragments.
+    pub range_tombstone_count: U64,
     /// Zero.
-    pub reserved: [u8; 20],
+    pub reserved: [u8; 12],
 }
 
 const _: () = assert!(size_of::<TableRow>() == 96, "format-spec/08-manifest.md fixes this size");

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  0        data_offset                                                       file_len − 4096
-//!  ┌────────┬─────────────┬─────────────┬────────┬───────┬────────────┬────────┐
-//!  │ header │ data blocks │ long values │ filter │ index │ properties │ footer │
-//!  └────────┴─────────────┴─────────────┴────────┴───────┴────────────┴────────┘
-//!             each region starts at a multiple of 4096; only data and index must exist
+//!  ┌────────┬─────────────┬─────────────┬────────┬───────┬──────────────────┬────────────┬────────┐
+//!  │ header │ data blocks │ long values │ filter │ index │ range tombstones │ properties │ footer │
+//!  └────────┴─────────────┴─────────────┴────────┴───────┴──────────────────┴────────────┴────────┘
+//!             each region starts at a multiple of 4096; only data, index and properties must exist
 //! ```
 //!
 //! Opening a table reads header, footer and properties: a few pages, whatever its size.
@@ -50,13 +50,13 @@ rules! { RULES:
     PROPERTIES_CHECKSUM = "T14", "a region that is not chunked and has a checksum matches it";
     DATA_OFFSET = "T15", "blocks fill the data region: a packed file's without gaps, a uniform one's from max(4096, block_size) on, and the last one ends it";
     KEY_RANGE = "T16", "smallest_key and largest_key are those of the first and the last row";
-    COUNTS = "T17", "counts, sums and extremes in footer and properties are those of the rows";
+    COUNTS = "T17", "counts, sums and extremes in footer and properties are those of the rows, and range_tombstone_count is that of the region";
     VALUE_BOUNDS = "T18", "the value of a reference lies inside the value region";
     VALUE_CHECKSUM = "T19", "a value out of line matches the checksum of its reference";
     GAPS = "T20", "bytes between regions, and between a block and the end of its slot, are zero";
     ORDER = "T21", "rows ascend by internal key from block to block too";
     CONTINUES = "T22", "a block says that its last key goes on exactly if the next one starts with it";
-    REGION_FORM = "T23", "filter and index are chunked, no other known region has a flag, and only the properties have a checksum here";
+    REGION_FORM = "T23", "filter and index are chunked, range tombstones are critical, no other known region has a flag, and only properties and range tombstones have a checksum here";
     VALUE_ORDER = "T24", "references are numbered from 0 in row order, and their values fill the value region, each at the next multiple of 64";
     OPERATOR = "T25", "the merge operator's name is UTF-8";
 }
@@ -176,6 +176,8 @@ pub const REGION_FILTER: u32 = 3;
 pub const REGION_INDEX: u32 = 4;
 /// The properties.
 pub const REGION_PROPERTIES: u32 = 5;
+/// The range tombstones; critical.
+pub const REGION_RANGE_TOMBSTONES: u32 = 6;
 
 /// Bit 0 of a region's flags: a reader that does not know its kind must refuse the file.
 pub const FLAG_CRITICAL: u32 = 1;

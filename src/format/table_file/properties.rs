@@ -55,8 +55,10 @@ pub struct PropertiesHeader {
     pub smallest_len: U16,
     /// Bytes of the largest user key.
     pub largest_len: U16,
+    /// Range tombstones, as fragments.
+    pub range_tombstone_count: U64,
     /// Zero.
-    pub reserved: [U32; 9],
+    pub reserved: [U32; 7],
 }
 
 /// Bytes of a [`PropertiesHeader`].
@@ -86,7 +88,7 @@ impl<'a> Properties<'a> {
         let broken = || PROPERTIES.found(0, PROPERTIES_LEN as u64, bytes.len() as u64);
         let (header, rest) = PropertiesHeader::ref_from_prefix(bytes).map_err(|_| broken())?;
         if header.reserved.iter().any(|word| word.get() != 0) {
-            return Err(RESERVED.broken(92));
+            return Err(RESERVED.broken(100));
         }
         let smallest_len = usize::from(header.smallest_len.get());
         let largest_len = usize::from(header.largest_len.get());

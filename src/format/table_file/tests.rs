@@ -28,13 +28,16 @@ impl Frame {
             (REGION_INDEX, FLAG_CHUNKED),
             (REGION_PROPERTIES, 0),
             (77, FLAG_CHUNKED),
+            (REGION_RANGE_TOMBSTONES, FLAG_CRITICAL),
         ];
         let regions = (1..).zip(kinds).map(|(page, (kind, flags))| RegionEntry {
             kind: U32::new(kind),
             flags: U32::new(flags),
             offset: U64::new(page * REGION_ALIGN),
             len: U64::new(100),
-            checksum: U64::new(u64::from(kind == REGION_PROPERTIES)),
+            checksum: U64::new(u64::from(
+                kind == REGION_PROPERTIES || kind == REGION_RANGE_TOMBSTONES,
+            )),
         });
         let footer = Footer {
             file_id: U64::new(FILE_ID),
@@ -44,7 +47,7 @@ impl Frame {
             ..Footer::default()
         };
         let header = FileHeader::new(FILE_ID, 9);
-        Self { header, footer, regions: regions.collect(), page_count: 8 }
+        Self { header, footer, regions: regions.collect(), page_count: 9 }
     }
 
     fn footer_offset(&self) -> u64 {
@@ -73,7 +76,7 @@ fn a_frame_reads_back() {
     let parsed = frame.parse().unwrap();
     assert_eq!(parsed.header, frame.header);
     assert_eq!(parsed.regions, frame.regions);
-    assert_eq!(parsed.footer.file_len.get(), 8 * REGION_ALIGN);
+    assert_eq!(parsed.footer.file_len.get(), 9 * REGION_ALIGN);
     assert_eq!(parsed.footer.row_count.get(), 3);
     assert_eq!(parsed.region(REGION_INDEX), Some(&frame.regions[3]));
     assert_eq!(parsed.region(78), None);
@@ -139,7 +142,7 @@ fn check_broken(id: &str, change: impl FnOnce(&mut Frame)) {
     match frame.parse() {
         Err(FrameError::Broken(error)) => {
             assert_eq!(error.rule().id, id, "{error}");
-            assert!(error.at() < 8 * REGION_ALIGN, "at {}", error.at());
+            assert!(error.at() < 9 * REGION_ALIGN, "at {}", error.at());
         }
         other => panic!("not a broken rule: {other:?}"),
     }
@@ -157,7 +160,7 @@ fn each_broken_rule_is_named() {
         seal(frame);
     });
     let page = 4096;
-    for (index, offset) in [(0, 0), (0, page + 1), (1, page), (3, 3 * page), (5, 7 * page)] {
+    for (index, offset) in [(0, 0), (0, page + 1), (1, page), (3, 3 * page), (5, 8 * page)] {
         check_broken("T8", |frame| frame.regions[index].offset = U64::new(offset));
     }
     // A chunk's checksum of this region lies in the footer, and lengths that overflow.
@@ -180,6 +183,9 @@ fn each_broken_rule_is_named() {
     check_broken("T11", |frame| frame.regions[5].flags = U32::new(4));
     check_broken("T12", |frame| frame.footer.row_count = U64::ZERO);
     check_broken("T12", |frame| frame.footer.min_seqno = U64::new(6));
+    for flags in [0, FLAG_CHUNKED, FLAG_CRITICAL | FLAG_CHUNKED] {
+        check_broken("T23", |frame| frame.regions[6].flags = U32::new(flags));
+    }
     for index in [0, 1, 4] {
         check_broken("T23", |frame| frame.regions[index].flags = U32::new(FLAG_CRITICAL));
         check_broken("T23", |frame| frame.regions[index].flags = U32::new(FLAG_CHUNKED));
@@ -201,7 +207,7 @@ fn check_broken_page(id: &str, sealed: bool, change: impl FnOnce(&mut [u8])) {
     if sealed {
         reseal(&mut page);
     }
-    let parsed = TableFile::parse(frame.header.as_bytes(), &page, 8 * REGION_ALIGN);
+    let parsed = TableFile::parse(frame.header.as_bytes(), &page, 9 * REGION_ALIGN);
     assert!(
         matches!(parsed, Err(FrameError::Broken(error)) if error.rule().id == id),
         "{parsed:?}"
@@ -282,6 +288,7 @@ const ENTRY: RegionEntry = RegionEntry {
 fn properties_read_back_whole_or_not_at_all() {
     let header = PropertiesHeader {
         key_count: U64::new(7),
+        range_tombstone_count: U64::new(5),
         smallest_len: U16::new(3),
         largest_len: U16::new(2),
         operator_len: U32::new(4),

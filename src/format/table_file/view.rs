@@ -9,8 +9,8 @@ use super::{
     END_MAGIC, FLAG_CHUNKED, FLAG_CRITICAL, FOOTER_CHECKSUM, FOOTER_FILE, FOOTER_LEN, FOOTER_MAGIC,
     FileHeader, Footer, HEADER_CHECKSUM, HEADER_LEN, HEADER_MAGIC, LEN, MAGIC, MAX_REGIONS,
     REGION_ALIGN, REGION_BOUNDS, REGION_COUNT, REGION_DATA, REGION_FILTER, REGION_FORM,
-    REGION_INDEX, REGION_KIND, REGION_MISSING, REGION_PROPERTIES, REGION_VALUES, RESERVED,
-    RegionEntry, SEQNOS,
+    REGION_INDEX, REGION_KIND, REGION_MISSING, REGION_PROPERTIES, REGION_RANGE_TOMBSTONES,
+    REGION_VALUES, RESERVED, RegionEntry, SEQNOS,
 };
 use crate::format::chunks;
 use crate::format::error::FormatError;
@@ -104,7 +104,7 @@ impl TableFile {
 
     /// The kind of a region that a reader must know and this build does not.
     fn alien_region(&self) -> Option<u32> {
-        let known = REGION_DATA..=REGION_PROPERTIES;
+        let known = REGION_DATA..=REGION_RANGE_TOMBSTONES;
         let alien = self.regions.iter().find(|region| {
             !known.contains(&region.kind.get()) && region.flags.get() & FLAG_CRITICAL != 0
         });
@@ -136,6 +136,7 @@ impl RegionEntry {
             REGION_DATA | REGION_VALUES => (0, false),
             REGION_FILTER | REGION_INDEX => (FLAG_CHUNKED, false),
             REGION_PROPERTIES => (0, true),
+            REGION_RANGE_TOMBSTONES => (FLAG_CRITICAL, true),
             _ => return true,
         };
         self.flags.get() == flags && (has_checksum || self.checksum.get() == 0)

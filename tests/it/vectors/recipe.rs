@@ -385,6 +385,7 @@ fn table_records() -> Vec<TableRecord> {
         row_count: 100 + file_number,
         min_seqno: seqnos[0],
         max_seqno: seqnos[1],
+        range_tombstone_count: 0,
         smallest: keys[0].to_vec(),
         largest: keys[1].to_vec(),
     };

@@ -48,6 +48,7 @@ fn database(table: &[u8], rows: &[Row], read_mode: ReadMode) -> Db {
         row_count: rows.len() as u64,
         min_seqno: rows.iter().map(|row| row.seqno).min().unwrap(),
         max_seqno: last_seqno,
+        range_tombstone_count: 0,
         smallest: rows.first().unwrap().key.clone(),
         largest: rows.last().unwrap().key.clone(),
     };

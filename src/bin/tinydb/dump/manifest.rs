@@ -71,6 +71,7 @@ fn write_row<W: Write>(dump: &mut Dump<W>, at: u64, index: u32, row: &TableRow) 
         keys_offset: "where in this file its two keys lie";
         smallest_len: "length of its smallest key";
         largest_len: "length of its largest key";
+        range_tombstone_count: "range tombstones in it";
         reserved: "zero";
     });
     Ok(())

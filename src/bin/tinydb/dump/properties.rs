@@ -28,6 +28,7 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::
         operator_len: "length of the merge operator's name";
         smallest_len: "length of the smallest key";
         largest_len: "length of the largest key";
+        range_tombstone_count: "range tombstones, as disjoint fragments";
         reserved: "zero";
     });
     let mut at = at + size_of::<PropertiesHeader>() as u64;

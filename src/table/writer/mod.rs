@@ -20,27 +20,26 @@
 use std::mem;
 
 use zerocopy::IntoBytes;
-use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::little_endian::U64;
 
 use super::output::Output;
 use super::placement::Placement;
 use super::settings::{TableInfo, TableSettings};
 use super::spool::{Spool, WRITE_LEN};
 use crate::error::Result;
-use crate::format::checksum::{checksum, hash_key};
-use crate::format::chunks;
+use crate::format::checksum::hash_key;
 use crate::format::data_block::{BlockBuilder, seal};
 use crate::format::file_name::FileName;
-use crate::format::filter;
 use crate::format::index::IndexBuilder;
+use crate::format::range_tombstone::RangeTombstone;
+use crate::format::range_tombstones::{self, RangeTombstoneRegion};
 use crate::format::row::{Kind, Row};
-use crate::format::table_file::{
-    FLAG_CHUNKED, FileHeader, Footer, Properties, PropertiesHeader, REGION_ALIGN, REGION_DATA,
-    REGION_FILTER, REGION_INDEX, REGION_PROPERTIES, REGION_VALUES, RegionEntry, encode_footer,
-};
+use crate::format::table_file::{FileHeader, PropertiesHeader, REGION_ALIGN};
 use crate::format::value_ref::{VALUE_REF_LEN, ValueRef};
 use crate::options::FilterSize;
 use crate::storage::Storage;
+
+mod finish;
 
 /// The longest value that stays in a block, whatever the block size.
 const MAX_INLINE_LEN: usize = 2048;
@@ -67,6 +66,8 @@ pub struct TableWriter {
     hashes: Vec<u64>,
     last_hash: u64,
     min_key_len: usize,
+    /// The region of range tombstones; empty if there is none.
+    range_tombstones: Vec<u8>,
     info: TableInfo,
     properties: PropertiesHeader,
 }
@@ -106,6 +107,7 @@ impl TableWriter {
             hashes: Vec::new(),
             last_hash: 0,
             min_key_len: usize::MAX,
+            range_tombstones: Vec::new(),
             info: TableInfo {
                 file_number,
                 file_id,
@@ -114,6 +116,7 @@ impl TableWriter {
                 row_count: 0,
                 min_seqno: u64::MAX,
                 max_seqno: 0,
+                range_tombstone_count: 0,
                 smallest: Vec::new(),
                 largest: Vec::new(),
             },
@@ -135,7 +138,7 @@ impl TableWriter {
     #[must_use]
     pub fn len(&self) -> u64 {
         self.output.len()
-            + (self.pending.len() + self.builder.block_len()) as u64
+            + (self.pending.len() + self.builder.block_len() + self.range_tombstones.len()) as u64
             + self.spool.len()
     }
 
@@ -178,6 +181,26 @@ impl TableWriter {
         } else {
             self.add_to_block(row, false)
         }
+    }
+
+    /// Gives the table these range tombstones instead of those that it had; at first it has none.
+    ///
+    /// They are fragments: they ascend, are disjoint and not empty, and have a seqno above 0. They
+    /// may lie outside the keys of the rows, and rows that they cover stay in the table.
+    pub fn set_range_tombstones<'t>(
+        &mut self,
+        fragments: impl IntoIterator<Item = RangeTombstone<'t>>,
+    ) {
+        let mut fragments = fragments.into_iter().peekable();
+        let mut count = 0;
+        self.range_tombstones.clear();
+        if fragments.peek().is_some() {
+            let counted = fragments.inspect(|_| count += 1);
+            self.range_tombstones = range_tombstones::encode(counted);
+            debug_assert!(RangeTombstoneRegion::parse(&self.range_tombstones).is_ok());
+        }
+        self.info.range_tombstone_count = count;
+        self.properties.range_tombstone_count.set(count);
     }
 
     /// Keeps the table's statistics.
@@ -298,93 +321,5 @@ impl TableWriter {
     pub fn abandon(mut self, storage: &dyn Storage) {
         self.spool.remove(storage);
         self.output.remove(storage);
-    }
-
-    fn write_rest(&mut self, storage: &dyn Storage) -> Result<()> {
-        if !self.builder.is_empty() {
-            self.finish_block(false)?;
-        }
-        self.place_blocks()?;
-        let data_offset = REGION_ALIGN.max(self.settings.block_size as u64);
-        let mut regions = vec![region(REGION_DATA, 0, data_offset, self.data_len, 0)];
-        if self.spool.len() > 0 {
-            let offset = self.output.align(REGION_ALIGN)?;
-            let output = &mut self.output;
-            self.spool.drain(storage, |bytes| output.push(bytes))?;
-            regions.push(region(REGION_VALUES, 0, offset, self.spool.len(), 0));
-        }
-        let bit_count = self.settings.filter.bits_for(self.hashes.len() as u64);
-        if bit_count > 0 {
-            let payload = filter::build(&self.hashes, bit_count);
-            regions.push(self.push_chunked(REGION_FILTER, payload)?);
-        }
-        let payload = self.index_payload();
-        regions.push(self.push_chunked(REGION_INDEX, payload)?);
-        regions.push(self.push_properties()?);
-        self.push_footer(&regions)
-    }
-
-    fn index_payload(&mut self) -> Vec<u8> {
-        let shared = self.info.smallest.iter().zip(&self.info.largest);
-        let prefix_len = shared.take_while(|(a, b)| a == b).count();
-        let prefix = self.info.smallest.get(..prefix_len).unwrap_or_default();
-        self.offsets.push(self.data_len);
-        let slot = u32::try_from(self.settings.block_size).ok();
-        let slot = slot.filter(|_| self.placement == Placement::Uniform);
-        self.index.finish(prefix, self.min_key_len, slot, &self.offsets)
-    }
-
-    fn push_chunked(&mut self, kind: u32, mut payload: Vec<u8>) -> Result<RegionEntry> {
-        let offset = self.output.align(REGION_ALIGN)?;
-        let len = payload.len() as u64;
-        chunks::seal(&mut payload, self.file_id, offset);
-        self.output.push(&payload)?;
-        Ok(region(kind, FLAG_CHUNKED, offset, len, 0))
-    }
-
-    fn push_properties(&mut self) -> Result<RegionEntry> {
-        let len = |bytes: &[u8]| U16::new(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
-        let operator = self.settings.operator.as_str();
-        self.properties.block_count =
-            U32::new(u32::try_from(self.index.block_count()).unwrap_or(u32::MAX));
-        self.properties.operator_len = U32::new(u32::try_from(operator.len()).unwrap_or(u32::MAX));
-        self.properties.smallest_len = len(&self.info.smallest);
-        self.properties.largest_len = len(&self.info.largest);
-        let bytes = Properties {
-            header: &self.properties,
-            smallest_key: &self.info.smallest,
-            largest_key: &self.info.largest,
-            operator,
-        }
-        .encode();
-        let offset = self.output.align(REGION_ALIGN)?;
-        let sum = checksum(&bytes, self.file_id ^ offset);
-        self.output.push(&bytes)?;
-        Ok(region(REGION_PROPERTIES, 0, offset, bytes.len() as u64, sum))
-    }
-
-    fn push_footer(&mut self, regions: &[RegionEntry]) -> Result<()> {
-        let offset = self.output.align(REGION_ALIGN)?;
-        let footer = Footer {
-            file_id: U64::new(self.file_id),
-            row_count: U64::new(self.info.row_count),
-            min_seqno: U64::new(self.info.min_seqno),
-            max_seqno: U64::new(self.info.max_seqno),
-            ..Footer::default()
-        };
-        let page = encode_footer(&footer, regions, offset);
-        self.output.push(&page)?;
-        (self.info.file_len, self.info.checksum) = self.output.finish()?;
-        Ok(())
-    }
-}
-
-fn region(kind: u32, flags: u32, offset: u64, len: u64, checksum: u64) -> RegionEntry {
-    RegionEntry {
-        kind: U32::new(kind),
-        flags: U32::new(flags),
-        offset: U64::new(offset),
-        len: U64::new(len),
-        checksum: U64::new(checksum),
     }
 }
