@@ -46,7 +46,7 @@ impl<W: Write> Dump<W> {
         value: &str,
         meaning: &str,
     ) -> io::Result<()> {
-        writeln!(self.out, "{at:>12} {len:>8}  {name:<20}{value:<22}  {meaning}")
+        writeln!(self.out, "{at:>12} {len:>8}  {name:<22}{value:<22}  {meaning}")
     }
 
     /// Notes that a structure which starts at `base` breaks a rule, and goes on.

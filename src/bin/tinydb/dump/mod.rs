@@ -3,7 +3,7 @@
 //! It goes on after damage as far as it can: a damaged file is the one that somebody looks at.
 //!
 //! ```text
-//!   mod ── by the magic ── table ── block, index, filter, properties
+//!   mod ── by the magic ── table ── block, index, filter, range tombstones, properties
 //!                     ├─── log
 //!                     └─── manifest            each writes through `fields`
 //! ```
@@ -15,6 +15,7 @@ mod fields;
 mod log;
 mod manifest;
 mod properties;
+mod range_tombstones;
 mod regions;
 mod shown;
 mod table;
@@ -77,10 +78,13 @@ fn write<W: Write>(dump: &mut Dump<W>, title: &str, bytes: &[u8]) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use tinydb::internals::file_name::FileName;
     use tinydb::internals::log::{LogInfo, batch_header, seal_header};
     use tinydb::internals::log_op::{RangeDelete, RowOp, encode_op};
     use tinydb::internals::manifest::{ManifestData, TableRecord};
-    use tinydb::internals::row::Kind;
+    use tinydb::internals::range_tombstone::RangeTombstone;
+    use tinydb::internals::row::{Kind, Row};
+    use tinydb::internals::{FilterSize, SimDisk, Storage, TableSettings, TableWriter};
     use zerocopy::IntoBytes;
 
     use super::*;
@@ -108,6 +112,7 @@ mod tests {
         let table = TableRecord {
             file_number: 5,
             row_count: 2,
+            range_tombstone_count: 3,
             smallest: b"a\n".into(),
             largest: vec![b'z'; 100],
             ..TableRecord::default()
@@ -154,6 +159,7 @@ mod tests {
             "64 8 next_file_number 9",
             "128 table 0",
             "136 8 file_number 5",
+            "204 8 range_tombstone_count 3",
             r#"224 7 operator "counter""#,
             r#"231 2 smallest key "a\n" of table 0"#,
             &format!("233 100 largest key \"{z}\" and 36 bytes more"),
@@ -176,6 +182,50 @@ mod tests {
             "240 seal",
             "272 8 synced_upto 240",
         ]);
+    }
+
+    /// A table of one row and two range tombstones, whose region starts at 12,288.
+    fn table() -> Vec<u8> {
+        let disk = SimDisk::new(0);
+        disk.create_root().unwrap();
+        let settings = TableSettings {
+            block_size: 1024,
+            filter: FilterSize::None,
+            database_id: 1,
+            hash_seed: 2,
+            operator: String::new(),
+        };
+        let mut writer = TableWriter::create(&disk, &settings, 5, 6, 7).unwrap();
+        let row = Row { key: b"k", seqno: 1, kind: Kind::Put, expires_at: 0, value: b"v" };
+        writer.add(&disk, &row).unwrap();
+        writer.set_range_tombstones([
+            RangeTombstone { start: b"a", end: Some(b"c\n"), seqno: 8 },
+            RangeTombstone { start: b"x", end: None, seqno: 9 },
+        ]);
+        writer.finish(&disk).unwrap();
+        disk.read_file(FileName::Table(5)).unwrap()
+    }
+
+    #[test]
+    fn a_table_shows_its_range_tombstones() {
+        let (text, damage_count) = dump(&table());
+        assert_eq!(damage_count, 0, "{text}");
+        #[rustfmt::skip]
+        check(&text, &[
+            "12288 region of 84 bytes, 84 in all: range tombstones",
+            r#"12288 4 magic "TDBR""#,
+            "12296 8 count 2",
+            r#"12320 24 fragment 0 "a" to "c\n" rows below seqno 8"#,
+            r#"12344 24 fragment 1 "x" to the end of all keys rows below seqno 9"#,
+            "12368 4 keys",
+            "16476 8 range_tombstone_count 2",
+        ]);
+        for byte in 12_288..12_288 + 84 {
+            let mut bytes = table();
+            bytes[byte] ^= 1;
+            let (text, damage_count) = dump(&bytes);
+            assert!(damage_count > 0, "byte {byte}: {text}");
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn write_separators<W: Write>(dump: &mut Dump<W>, index: &Index<'_>, at: u64) ->
                 let text = format!("separator {block}");
                 let meaning = format!("of the block at {offset} of the data region");
                 let quoted = dump.quoted(separator);
-                dump.line(&format!("{:>21}  {text:<20}{quoted:<22}  {meaning}", separator.len()))?;
+                dump.line(&format!("{:>21}  {text:<22}{quoted:<22}  {meaning}", separator.len()))?;
             }
             (Err(error), _) | (_, Err(error)) => return dump.damage(at, error),
         }

@@ -7,14 +7,14 @@ use std::io::{self, Write};
 use tinydb::internals::checksum;
 use tinydb::internals::table_file::{
     FLAG_CHUNKED, FOOTER_LEN, FileHeader, Footer, REGION_DATA, REGION_FILTER, REGION_INDEX,
-    REGION_PROPERTIES, REGION_VALUES, RegionEntry, TableFile,
+    REGION_PROPERTIES, REGION_RANGE_TOMBSTONES, REGION_VALUES, RegionEntry, TableFile,
 };
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
 use super::fields::{Dump, fields};
 use super::shown::Shown;
-use super::{block, properties, regions};
+use super::{block, properties, range_tombstones, regions};
 
 pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()> {
     if let Ok((header, _)) = FileHeader::ref_from_prefix(bytes) {
@@ -107,6 +107,7 @@ fn region_name(kind: u32) -> &'static str {
         REGION_FILTER => "filter",
         REGION_INDEX => "index",
         REGION_PROPERTIES => "properties",
+        REGION_RANGE_TOMBSTONES => "range tombstones",
         _ => "a kind that this build does not know",
     }
 }
@@ -137,6 +138,7 @@ fn write_region<W: Write>(
         REGION_FILTER => regions::write_filter(dump, stored, frame, region),
         REGION_INDEX => regions::write_index(dump, stored, frame, region),
         REGION_PROPERTIES => properties::write(dump, stored, at),
+        REGION_RANGE_TOMBSTONES => range_tombstones::write(dump, stored, at),
         _ => Ok(()),
     }
 }
