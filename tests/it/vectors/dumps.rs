@@ -55,7 +55,15 @@ fn every_dump_shows_the_bytes_of_its_vector() {
     let vectors = recipe::all();
     let chapters = folder().parent().map(Path::to_owned).expect("format-spec");
     let mut complaints = Vec::new();
-    for number in ["03-table", "04-data-block", "05-index", "06-filter", "07-log", "08-manifest"] {
+    for number in [
+        "03-table",
+        "04-data-block",
+        "05-index",
+        "06-filter",
+        "07-log",
+        "08-manifest",
+        "09-range-tombstones",
+    ] {
         let path = chapters.join(format!("{number}.md"));
         let text = fs::read_to_string(&path).expect("a chapter");
         let (found, corrected, count) = compare(number, &text, &vectors);

@@ -71,18 +71,7 @@ fn read_table(file: &[u8]) -> (Value, Vec<Row>) {
     assert_eq!(footer[8..20], file[8..20]);
     assert_eq!(number(footer, 24, 8), file_id);
     assert_eq!(size(footer, 32, 8), file.len());
-    let entries: Vec<Entry> = (0..size(footer, 20, 4))
-        .map(|index| {
-            let entry = &footer[80 + 32 * index..];
-            Entry {
-                kind: number(entry, 0, 4),
-                flags: number(entry, 4, 4),
-                offset: size(entry, 8, 8),
-                len: size(entry, 16, 8),
-                checksum: number(entry, 24, 8),
-            }
-        })
-        .collect();
+    let entries = directory(footer);
     check_gaps(file, &entries);
     let region = |kind: u64| entries.iter().find(|entry| entry.kind == kind);
     let payload = |kind| region(kind).map(|entry| chunked(file, entry, file_id));
@@ -107,7 +96,7 @@ fn read_table(file: &[u8]) -> (Value, Vec<Row>) {
     assert_eq!(number(footer, 40, 8), rows.len() as u64);
     assert_eq!(number(footer, 48, 8), seqnos.iter().copied().min().unwrap());
     assert_eq!(number(footer, 56, 8), seqnos.iter().copied().max().unwrap());
-    let found = json!({
+    let mut found = json!({
         "what": "table",
         "file_len": file.len(),
         "file_id": hex64(file_id),
@@ -124,7 +113,27 @@ fn read_table(file: &[u8]) -> (Value, Vec<Row>) {
         "blocks": blocks,
         "rows": rows.iter().map(Row::describe).collect::<Vec<_>>(),
     });
+    let fragments = range_tombstones(file);
+    assert_eq!(number(&file[properties.offset..], 92, 8), fragments.len() as u64);
+    if !fragments.is_empty() {
+        found["range_tombstones"] = fragments.iter().map(RangeTombstone::describe).collect();
+    }
     (found, rows)
+}
+
+fn directory(footer: &[u8]) -> Vec<Entry> {
+    (0..size(footer, 20, 4))
+        .map(|index| {
+            let entry = &footer[80 + 32 * index..];
+            Entry {
+                kind: number(entry, 0, 4),
+                flags: number(entry, 4, 4),
+                offset: size(entry, 8, 8),
+                len: size(entry, 16, 8),
+                checksum: number(entry, 24, 8),
+            }
+        })
+        .collect()
 }
 
 fn check_gaps(file: &[u8], entries: &[Entry]) {
@@ -649,14 +658,18 @@ fn read_record(
 fn read_operations(mut payload: &[u8], count: u64) -> Vec<Value> {
     let mut operations = Vec::new();
     for _ in 0..count {
-        let kind = ["put", "delete", "merge"][usize::from(payload[0] & 15)];
+        let kind = ["put", "delete", "merge", "range delete"][usize::from(payload[0] & 15)];
         assert_eq!(number(payload, 1, 4), 0, "tree_id");
         let (key_len, value_len) = (size(payload, 5, 2), size(payload, 7, 4));
         let has_expiry = payload[0] & 128 != 0;
         let expiry = if has_expiry { number(payload, 11, 8) } else { 0 };
         let (key, rest) = payload[if has_expiry { 19 } else { 11 }..].split_at(key_len);
         let (value, rest) = rest.split_at(value_len);
-        operations.push(json!([text(key), kind, expiry, text(value)]));
+        let has_no_end = payload[0] & 16 != 0;
+        assert!(!has_no_end || (kind == "range delete" && value.is_empty()));
+        assert!(kind != "range delete" || has_no_end || key < value);
+        let value = if has_no_end { Value::Null } else { json!(text(value)) };
+        operations.push(json!([text(key), kind, expiry, value]));
         payload = rest;
     }
     assert!(payload.is_empty());
@@ -697,7 +710,7 @@ fn read_manifest(file: &[u8]) -> Value {
         let (smallest, rest) = file[keys_at..].split_at(size(row, 72, 2));
         let largest = &rest[..size(row, 74, 2)];
         keys_at += smallest.len() + largest.len();
-        tables.push(json!({
+        let mut table = json!({
             "level": number(row, 4, 4),
             "file_number": number(row, 8, 8),
             "file_id": hex64(number(row, 16, 8)),
@@ -708,7 +721,11 @@ fn read_manifest(file: &[u8]) -> Value {
             "max_seqno": number(row, 56, 8),
             "smallest": text(smallest),
             "largest": text(largest),
-        }));
+        });
+        if number(row, 76, 8) != 0 {
+            table["range_tombstone_count"] = json!(number(row, 76, 8));
+        }
+        tables.push(table);
     }
     assert_eq!(keys_at, file.len());
     json!({
@@ -722,4 +739,54 @@ fn read_manifest(file: &[u8]) -> Value {
         "operator": std::str::from_utf8(operator).unwrap(),
         "tables": tables,
     })
+}
+
+// ---- 09: the range tombstones ---------------------------------------------------------------
+
+/// One fragment of range tombstones.
+#[derive(Debug)]
+pub(super) struct RangeTombstone {
+    pub(super) start: Vec<u8>,
+    pub(super) end: Option<Vec<u8>>,
+    pub(super) seqno: u64,
+}
+
+impl RangeTombstone {
+    pub(super) fn deletes(&self, row: &Row) -> bool {
+        let covers = self.start <= row.key && self.end.as_ref().is_none_or(|end| row.key < *end);
+        covers && row.seqno < self.seqno
+    }
+
+    fn describe(&self) -> Value {
+        json!([text(&self.start), self.end.as_deref().map(text), self.seqno])
+    }
+}
+
+/// The range tombstones of a table, in order.
+pub(super) fn range_tombstones(file: &[u8]) -> Vec<RangeTombstone> {
+    let entries = directory(&file[file.len() - 4096..]);
+    let Some(region) = entries.iter().find(|entry| entry.kind == 6) else { return Vec::new() };
+    assert_eq!(region.flags, 1);
+    let bytes = &file[region.offset..region.offset + region.len];
+    assert_eq!(region.checksum, xxh3(bytes, number(file, 24, 8) ^ region.offset as u64));
+    assert_eq!(&bytes[..8], b"TDBR\0\0\0\0");
+    let count = size(bytes, 8, 8);
+    let mut keys_at = 32 + 24 * count;
+    assert_eq!(size(bytes, 16, 8), bytes.len() - keys_at);
+    let mut found: Vec<RangeTombstone> = Vec::new();
+    for entry in bytes[32..keys_at].chunks(24) {
+        assert_eq!(size(entry, 8, 8), keys_at);
+        let (start, rest) = bytes[keys_at..].split_at(size(entry, 16, 2));
+        let end = &rest[..size(entry, 18, 2)];
+        keys_at += start.len() + end.len();
+        let has_end = number(entry, 20, 4) == 0;
+        assert!(if has_end { start < end } else { end.is_empty() });
+        if let Some(before) = found.last() {
+            assert!(before.end.as_ref().is_some_and(|end| end[..] <= *start));
+        }
+        let end = has_end.then(|| end.to_vec());
+        found.push(RangeTombstone { start: start.to_vec(), end, seqno: number(entry, 0, 8) });
+    }
+    assert!(keys_at == bytes.len() && count > 0);
+    found
 }

@@ -7,8 +7,9 @@ use tinydb::internals::checksum::hash_key;
 use tinydb::internals::data_block::{BlockBuilder, seal};
 use tinydb::internals::file_name::FileName;
 use tinydb::internals::log::{LogInfo, batch_header, log_seed, pad_len, seal_header};
-use tinydb::internals::log_op::{Op, RowOp, encode_op};
+use tinydb::internals::log_op::{Op, RangeDelete, RowOp, encode_op};
 use tinydb::internals::manifest::{ManifestData, TableRecord};
+use tinydb::internals::range_tombstone::RangeTombstone;
 use tinydb::internals::row::{Kind, Row};
 use tinydb::internals::{FilterSize, SimDisk, Storage, TableSettings, TableWriter};
 use zerocopy::IntoBytes;
@@ -37,10 +38,12 @@ pub(super) fn all() -> Vec<Vector> {
         vector("block-wide", wide_block()),
         vector("log-clean", clean_log()),
         vector("log-damaged", damaged_log()),
+        vector("log-range-deletes", range_delete_log()),
         vector("log-sealed", sealed_log()),
         vector("log-torn", torn_log()),
         vector("log-torn-header", clean_log()[..100].to_vec()),
         vector("manifest-empty", manifest(None, Vec::new())),
+        vector("manifest-range-tombstones", manifest(None, range_tombstone_records())),
         vector("manifest-tables", manifest(Some("sum"), table_records())),
         vector("table-columns-packed", table(&column_rows(896), none, "")),
         vector("table-columns-uniform", table(&column_rows(1024), ten, "")),
@@ -49,6 +52,7 @@ pub(super) fn all() -> Vec<Vector> {
         vector("table-long-values", table(&long_value_rows(), ten, "")),
         vector("table-minimal", table(&[put(b"key", 1, b"value")], none, "")),
         vector("table-prefix", table(&prefix_rows(), ten, "")),
+        vector("table-range-tombstones", range_tombstone_table()),
         vector("table-spanning", table(&spanning_rows(), ten, "")),
         vector("table-ties", table(&tie_rows(), ten, "")),
     ]
@@ -97,6 +101,16 @@ fn numbered(first: u8, len: usize) -> Vec<u8> {
 
 /// The table of these rows, in blocks of 1 KiB.
 fn table(rows: &[OwnedRow], filter: FilterSize, operator: &str) -> Vec<u8> {
+    table_with(rows, &[], filter, operator)
+}
+
+/// As [`table`], with range tombstones.
+fn table_with(
+    rows: &[OwnedRow],
+    fragments: &[RangeTombstone<'_>],
+    filter: FilterSize,
+    operator: &str,
+) -> Vec<u8> {
     let disk = SimDisk::new(0);
     disk.create_root().expect("a directory");
     let settings = TableSettings {
@@ -111,6 +125,7 @@ fn table(rows: &[OwnedRow], filter: FilterSize, operator: &str) -> Vec<u8> {
     for row in rows {
         writer.add(&disk, &row.row()).expect("room on the disk");
     }
+    writer.set_range_tombstones(fragments.iter().copied());
     writer.finish(&disk).expect("room on the disk");
     disk.read_file(FileName::Table(FILE_NUMBER)).expect("the table")
 }
@@ -237,6 +252,34 @@ fn tie_rows() -> Vec<OwnedRow> {
         .collect()
 }
 
+/// Range tombstones that delete some of the table's own rows, cover keys that it has not, touch
+/// each other with and without the same seqno, and go on to the end of all keys.
+fn range_tombstone_table() -> Vec<u8> {
+    let rows = [
+        put(b"apple", 30, b"newer than the tombstone"),
+        put(b"apple", 10, b"older: deleted"),
+        put(b"banana", 20, b"as new as the tombstone: stays"),
+        merge(b"cherry", 27, b"+1"),
+        merge(b"cherry", 22, b"+2, deleted"),
+        put(b"cherry", 21, b"deleted"),
+        put(b"date", 3, b"at the end of a range: stays"),
+        put(b"melon", 0, b"zero is older than all: deleted"),
+        put(b"pear", 39, b"deleted"),
+        put(b"quince", 40, b"in a gap: stays"),
+        delete(b"zebra", 50),
+    ];
+    let fragment = |start, end, seqno| RangeTombstone { start, end, seqno };
+    let fragments = [
+        fragment(&b""[..], Some(&b"a"[..]), 60),
+        fragment(b"a", Some(b"cherry"), 20),
+        fragment(b"cherry", Some(b"date"), 25),
+        fragment(b"kiwi", Some(b"nut"), 40),
+        fragment(b"nut", Some(b"q"), 40),
+        fragment(b"z\xff", None, 61),
+    ];
+    table_with(&rows, &fragments, FilterSize::None, "sum")
+}
+
 /// A block whose value heap is too long for offsets of two bytes; a table's writer makes none.
 fn wide_block() -> Vec<u8> {
     let mut builder = BlockBuilder::new();
@@ -333,6 +376,21 @@ fn sealed_log() -> Vec<u8> {
     log.synced().seal().zeros(32).bytes.clone()
 }
 
+/// Range deletes between rows of their ranges, with and without an end.
+fn range_delete_log() -> Vec<u8> {
+    let range = |start, end| Op::from(RangeDelete { tree_id: 0, start, end });
+    let mut log = Log::new(None);
+    log.batch(&[range(b"b", Some(b"d"))]);
+    log.batch(&[
+        op(Kind::Put, b"c", 0, b"older than the range delete"),
+        range(b"b", Some(b"c\0")),
+        op(Kind::Put, b"c", 0, b"newer"),
+    ]);
+    log.batch(&[range(b"x", None), range(b"", Some(b"\0"))]);
+    log.batch(&[range(b"", None)]);
+    log.seal().bytes.clone()
+}
+
 /// The second record lacks its end, of which nobody was told that it is durable. The third is
 /// whole, but behind the tear.
 fn torn_log() -> Vec<u8> {
@@ -396,4 +454,11 @@ fn table_records() -> Vec<TableRecord> {
         record(1, 31, [5, 799], [b"melon", b"pear"]),
         record(3, 20, [0, 0], [b"kiwi", b"kiwi"]),
     ]
+}
+
+/// A table with range tombstones above one without; their seqnos count for the last one.
+fn range_tombstone_records() -> Vec<TableRecord> {
+    let [newest, .., oldest] = &table_records()[..] else { panic!("several tables") };
+    let newest = TableRecord { max_seqno: 950, range_tombstone_count: 6, ..newest.clone() };
+    vec![newest, oldest.clone()]
 }
