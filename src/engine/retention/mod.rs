@@ -82,7 +82,7 @@ enum State {
     NoKey,
     /// The rows so far are operands, or there is none.
     Open,
-    /// As `Open`, but the operator failed: its operands stay as they are.
+    /// As `Open`, but the operator failed or is missing: the operands stay as they are.
     Unfoldable,
     /// A newer row hides all that follow.
     Hidden,
@@ -139,6 +139,8 @@ impl<'e> Retention<'e> {
 
     fn add_operand(&mut self, row: &Row<'_>, sink: &mut impl Sink) -> Result<()> {
         let Some(merger) = self.hooks.merger.filter(|_| self.state == State::Open) else {
+            // What lies below is not the key's newest row, so the filter is not asked about it.
+            self.state = State::Unfoldable;
             return sink.add(&operand(row.key, row.seqno, row.value));
         };
         match self.operands.add(row.key, row.seqno, row.value, merger) {

@@ -214,6 +214,16 @@ fn the_filter_is_asked_about_the_newest_value_of_a_key() {
 }
 
 #[test]
+fn the_filter_is_not_asked_about_what_lies_below_operands_that_stay() {
+    let without_operator = Setting { merger: None, ..Setting::with_filter() };
+    without_operator.check("a9+x a5=remove", "a9+x a5=remove", "a9+x a0=remove");
+    without_operator.check("a9+x a5=old@101", "a9+x a5=old@101", "a9+x a0=old@101");
+    without_operator.check("a9+x b5=remove", "a9+x b5-", "a9+x");
+    let failing = Setting::with_filter();
+    failing.check("a9+! a5=remove", "a9+! a5=remove", "a9+! a0=remove");
+}
+
+#[test]
 fn the_filter_is_not_asked_about_what_a_live_snapshot_can_see() {
     let filter = Setting::with_filter();
     let snapshot = filter.snapshots.enter(5);
