@@ -5,7 +5,10 @@ mod closing;
 mod data;
 mod expiry;
 mod failures;
+mod filter;
+mod merge;
 mod opening;
+mod operators;
 mod threads;
 
 use std::path::Path;
