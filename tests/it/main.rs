@@ -11,6 +11,7 @@ mod background;
 #[cfg(feature = "cli")]
 mod cli;
 mod compaction;
+mod counters;
 mod crash;
 mod gate;
 mod model;
