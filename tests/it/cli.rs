@@ -1,5 +1,7 @@
 //! The command line, as a script uses it: output, messages and exit codes.
 
+mod merge;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
@@ -49,6 +51,13 @@ impl Run {
     #[track_caller]
     fn says(&self, stdout: &str) {
         assert_eq!((self.code, self.stdout.as_str(), self.stderr.as_str()), (Some(0), stdout, ""));
+    }
+
+    /// It succeeded, and said these words among others.
+    #[track_caller]
+    fn contains(&self, words: &[&str]) {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{}", self.stdout);
+        assert!(words.iter().all(|words| self.stdout.contains(words)), "{}", self.stdout);
     }
 
     /// It answered no, without a message.

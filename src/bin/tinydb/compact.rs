@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use indicatif::HumanBytes;
 use tinydb::{Db, Stats};
 
-use crate::{Answer, Outcome, open_existing, progress, text};
+use crate::operator::open_with_operator;
+use crate::{Answer, Outcome, progress, text};
 
 /// Merge all tables into one sorted run, without hidden versions and tombstones
 ///
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let db = open_existing(&args.dir)?;
+    let db = open_with_operator(&args.dir)?;
     let before = db.stats();
     let bar = progress::spinner("merging tables");
     merge(&db, args)?;

@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use crate::operator::open_with_operator;
 use crate::text::{argument, escape};
-use crate::{Answer, Outcome, open_existing};
+use crate::{Answer, Outcome};
 
 /// Print the value of a key; exit code 1 if it is absent
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let key = argument(&args.key, args.escaped)?;
-    let db = open_existing(&args.dir)?;
+    let db = open_with_operator(&args.dir)?;
     let Some(value) = db.get(key)? else { return Ok(Answer::No) };
     let mut out = io::stdout().lock();
     if args.escaped {

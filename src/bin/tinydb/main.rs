@@ -5,6 +5,7 @@
 //! ```text
 //!   main ── verb ── tinydb's public API
 //!             ├──── text      how keys and values are spelled on a line
+//!             ├──── operator  opens a database with the merge operator that it stores
 //!             ├──── records   tsv and jsonl, plain or .gz
 //!             └──── progress  a bar for long work
 //! ```
@@ -29,6 +30,8 @@ mod demo;
 mod dump;
 mod get;
 mod import;
+mod merge;
+mod operator;
 mod progress;
 mod put;
 mod records;
@@ -64,6 +67,7 @@ enum Verb {
     Import(import::Args),
     Get(get::Args),
     Put(put::Args),
+    Merge(merge::Args),
     Delete(delete::Args),
     Scan(scan::Args),
     Compact(compact::Args),
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
         Verb::Import(args) => import::run(&args),
         Verb::Get(args) => get::run(&args),
         Verb::Put(args) => put::run(&args),
+        Verb::Merge(args) => merge::run(&args),
         Verb::Delete(args) => delete::run(&args),
         Verb::Scan(args) => scan::run(&args),
         Verb::Compact(args) => compact::run(&args),
@@ -108,7 +113,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Opens a database that must exist.
+/// Opens a database that must exist. Merged values can't be read: for that there is `operator`.
 fn open_existing(dir: &Path) -> tinydb::Result<Db> {
     Options::new().create_if_missing(false).open(dir)
 }

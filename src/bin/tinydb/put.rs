@@ -44,7 +44,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(Answer::Yes)
 }
 
-fn read_value(escaped: bool) -> Outcome<Vec<u8>> {
+/// All of standard input.
+pub(crate) fn read_value(escaped: bool) -> Outcome<Vec<u8>> {
     let mut value = Vec::new();
     io::stdin().lock().read_to_end(&mut value)?;
     Ok(if escaped { unescape(&value)? } else { value })

@@ -11,8 +11,9 @@ use clap::ValueEnum;
 use serde_json::{Map, Value as Json};
 use tinydb::{Entry, Snapshot};
 
+use crate::operator::open_with_operator;
 use crate::text::{argument, escape, to_hex};
-use crate::{Answer, Outcome, open_existing};
+use crate::{Answer, Outcome};
 
 /// Print records in the order of their keys
 #[derive(Debug, clap::Args)]
@@ -58,7 +59,7 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let db = open_existing(&args.dir)?;
+    let db = open_with_operator(&args.dir)?;
     let snapshot = db.snapshot();
     let entries = entries(args, &snapshot)?.take(args.limit.unwrap_or(usize::MAX));
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());

@@ -62,6 +62,15 @@ fn figures(stats: &Stats) -> Vec<(String, Json)> {
     add("written_compacted_bytes", written.compacted_bytes.into());
     add("running_jobs", stats.running_jobs.len().into());
     add("finished_jobs", stats.finished_jobs.len().into());
+    if let Some(name) = &stats.merge_operator {
+        add("merge_operator", name.as_str().into());
+    }
+    let hooks = &stats.hooks;
+    add("merge_failures", hooks.merge_failures.into());
+    add("filter_failures", hooks.filter_failures.into());
+    if let Some(failure) = &hooks.last_failure {
+        add("last_hook_failure", failure.as_str().into());
+    }
     let recovery = &stats.recovery;
     add("recovered_logs", recovery.log_count.into());
     add("recovered_batches", recovery.batch_count.into());
