@@ -1,42 +1,63 @@
-//! Any operations, flushes, compactions, crashes and reopenings on a simulated disk: the database reads as a
-//! `BTreeMap` does, and so do the snapshots that were taken since the last crash.
+//! Any operations, flushes, compactions, crashes and reopenings on a simulated disk, while a clock goes
+//! on: the database reads as a map does whose values expire and are appended to, and so do the
+//! snapshots that were taken since the last crash.
 
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use tinydb::WriteBatch;
 use tinydb::internals::{CrashMode, SimDisk};
-use tinydb_fuzz::{check, open};
+use tinydb_fuzz::{Model, check, open};
 
 fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
     let mut disk = SimDisk::new(ops.len() as u64);
-    let (mut db, mut model, mut snapshots) = (open(&disk), BTreeMap::new(), Vec::new());
+    let (mut model, mut snapshots) = (Model::default(), Vec::new());
+    let mut db = open(&disk, &model.clock);
     for (op, byte, value) in ops {
-        let key = vec![byte % 8; usize::from(byte / 32)];
+        let key = &vec![byte % 8; usize::from(byte / 32)];
         let mut batch = WriteBatch::new();
-        match op % 10 {
-            8 => db.compact().expect("a compaction"),
-            9 => db.wait_idle().expect("what is due"),
-            0..4 => db.write(batch.delete(b"gone").put(&key, value)).expect("a put"),
-            4 => db.write(batch.put(&key, value).delete(&key)).expect("a delete"),
-            5 => db.flush().expect("a flush"),
-            6 => snapshots.push((db.snapshot(), model.clone())),
+        match op % 15 {
+            0..3 => {
+                db.write(batch.delete(b"gone").put(key, value)).expect("a put");
+                model.put(key, value, None);
+            }
+            3 => {
+                db.write(batch.put(key, value).delete(key)).expect("a delete");
+                model.delete(key);
+            }
+            4 | 5 => {
+                db.merge(key, value).expect("a merge");
+                model.merge(key, value);
+            }
+            6 => {
+                db.write(batch.delete(key).merge(key, value).merge(key, b"")).expect("a batch");
+                model.delete(key);
+                model.merge(key, value);
+                model.merge(key, b"");
+            }
+            7 | 8 => {
+                let ttl = u64::from(op / 15) % 4 + 1;
+                db.put_with_ttl(key, value, Duration::from_secs(ttl)).expect("a put");
+                model.put(key, value, Some(ttl));
+            }
+            9 => model.clock.advance(u64::from(byte % 4)),
+            10 => db.flush().expect("a flush"),
+            11 => db.compact().expect("a compaction"),
+            12 => db.wait_idle().expect("what is due"),
+            13 => snapshots.push((db.snapshot(), model.picture())),
             _ => {
-                snapshots.drain(..).for_each(|(snapshot, model)| check(&snapshot, &model));
+                snapshots.drain(..).for_each(|(snapshot, picture)| check(&snapshot, &picture));
                 disk.crash(CrashMode::ALL[usize::from(byte) % CrashMode::ALL.len()]);
                 disk = disk.reboot();
-                db = open(&disk);
+                db = open(&disk, &model.clock);
             }
         }
-        match op % 10 {
-            0..4 => drop(model.insert(key, value.to_vec())),
-            4 => drop(model.remove(&key)),
-            7..10 => check(&db.snapshot(), &model),
-            _ => {}
+        if matches!(op % 15, 9 | 11 | 12 | 14) {
+            check(&db.snapshot(), &model.picture());
         }
     }
-    snapshots.push((db.snapshot(), model));
-    snapshots.into_iter().for_each(|(snapshot, model)| check(&snapshot, &model));
+    snapshots.push((db.snapshot(), model.picture()));
+    snapshots.into_iter().for_each(|(snapshot, picture)| check(&snapshot, &picture));
 });

@@ -1,11 +1,14 @@
 //! What the fuzz targets share.
 
-use std::collections::BTreeMap;
+mod model;
+
+pub use model::{ManualClock, Model, Picture, SEPARATOR};
+
 use std::sync::Arc;
 
 use tinydb::internals::SimDisk;
 use tinydb::internals::table_file::{FOOTER_LEN, TableFile};
-use tinydb::{Db, Entry, Options, Result, Snapshot};
+use tinydb::{Db, Entry, Options, Result, Snapshot, merge};
 
 /// The first region of this kind if `input` is a table file, else `input` itself.
 ///
@@ -21,25 +24,30 @@ pub fn region(input: &[u8], kind: u32) -> &[u8] {
 
 /// Opens the database on a simulated disk, as small as it can be and without threads.
 #[must_use]
-pub fn open(disk: &SimDisk) -> Db {
-    let options = Options::new().background_threads(0).memtable_size(64 << 10).block_size(1 << 10);
+pub fn open(disk: &SimDisk, clock: &Arc<ManualClock>) -> Db {
+    let options = Options::new()
+        .background_threads(0)
+        .memtable_size(64 << 10)
+        .block_size(1 << 10)
+        .clock(Arc::clone(clock))
+        .merge_operator(merge::Append::new(SEPARATOR));
     Db::open_on(Arc::new(disk.clone()), options).expect("a healthy disk opens")
 }
 
-/// Compares all that a snapshot shows with the model: by key and by scans both ways.
-pub fn check(snapshot: &Snapshot, model: &BTreeMap<Vec<u8>, Vec<u8>>) {
+/// Compares all that a snapshot shows with what it has to: by key and by scans both ways.
+pub fn check(snapshot: &Snapshot, picture: &Picture) {
     let pairs = |entry: Result<Entry<'_>>| {
         let entry = entry.expect("a healthy file");
         (entry.key().to_vec(), entry.value().to_vec())
     };
-    let expected = || model.clone().into_iter();
+    let expected = || picture.clone().into_iter();
     assert!(snapshot.iter().map(pairs).eq(expected()), "forward");
     assert!(snapshot.iter().rev().map(pairs).eq(expected().rev()), "backward");
     // Of the keys that may be there every fifth, each time others: the scans have seen all.
-    let first = u8::try_from(model.len() % 5).expect("less than five");
+    let first = u8::try_from(picture.len() % 5).expect("less than five");
     for byte in (first..=u8::MAX).step_by(5) {
         let key = vec![byte % 8; usize::from(byte / 32)];
         let value = snapshot.get(&key).expect("a healthy file");
-        assert_eq!(value.as_deref(), model.get(&key).map(Vec::as_slice), "{key:?}");
+        assert_eq!(value.as_deref(), picture.get(&key).map(Vec::as_slice), "{key:?}");
     }
 }
