@@ -20,11 +20,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Bound;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::format::log_op::{Op, Ops, RowOp, TooLarge, check_lens, encode_op, set_expiry};
-use crate::format::row::{Kind, MAX_EXPIRY};
+use crate::format::log_op::{
+    Op, Ops, RangeDelete, RowOp, TooLarge, check_lens, encode_op, set_expiry,
+};
+use crate::format::range_tombstone::half_open;
+use crate::format::row::{Kind, MAX_EXPIRY, MAX_KEY_LEN};
+use crate::range::KeyRange;
 
 /// The most bytes of keys and values in one batch: 4 GiB.
 const MAX_DATA_LEN: u64 = 1 << 32;
@@ -58,6 +63,8 @@ pub struct WriteBatch {
     ttls: Vec<(usize, Duration)>,
     /// Whether one of them is a merge operand.
     has_operands: bool,
+    /// Whether one of them deletes a range.
+    deletes_ranges: bool,
     /// The first bad operation.
     error: Option<Error>,
 }
@@ -72,6 +79,7 @@ impl WriteBatch {
             data_len: 0,
             ttls: Vec::new(),
             has_operands: false,
+            deletes_ranges: false,
             error: None,
         }
     }
@@ -105,6 +113,18 @@ impl WriteBatch {
         self.add(Kind::Delete, key.as_ref(), &[], None)
     }
 
+    /// Adds: all keys of a range are absent; later operations of the batch may bring some back.
+    ///
+    /// An inverted or empty range deletes nothing and counts as no operation.
+    pub fn delete_range(&mut self, range: impl KeyRange) -> &mut Self {
+        if self.error.is_none()
+            && let Err(error) = self.try_delete_range(range.start(), range.end())
+        {
+            self.error = Some(error);
+        }
+        self
+    }
+
     /// Removes all operations, and the memory of a bad one; keeps the buffer.
     pub fn clear(&mut self) {
         self.ops.clear();
@@ -112,6 +132,7 @@ impl WriteBatch {
         self.data_len = 0;
         self.ttls.clear();
         self.has_operands = false;
+        self.deletes_ranges = false;
         self.error = None;
     }
 
@@ -148,6 +169,11 @@ impl WriteBatch {
     /// Whether there is a merge operand.
     pub(crate) const fn has_operands(&self) -> bool {
         self.has_operands
+    }
+
+    /// Whether an operation deletes a range of keys.
+    pub(crate) const fn deletes_ranges(&self) -> bool {
+        self.deletes_ranges
     }
 
     /// How many operations the payload holds.
@@ -202,13 +228,7 @@ impl WriteBatch {
             TooLarge::End => Error::KeyTooLarge { len: value.len() },
         };
         let (key_len, value_len) = check_lens(key, value).map_err(too_large)?;
-        let data_len = self.data_len + u64::from(key_len) + u64::from(value_len);
-        if data_len > MAX_DATA_LEN {
-            return Err(Error::invalid("a batch of more than 4 GiB of keys and values"));
-        }
-        let Some(op_count) = self.op_count.checked_add(1) else {
-            return Err(Error::invalid("a batch of more than 4294967295 operations"));
-        };
+        let (op_count, data_len) = self.with_one_more(u64::from(key_len) + u64::from(value_len))?;
         let expires_at = ttl.map_or(0, |_| PLACEHOLDER);
         let offset = self.ops.len();
         let op = RowOp { kind, tree_id: 0, expires_at, key, value };
@@ -218,6 +238,40 @@ impl WriteBatch {
         self.has_operands |= kind == Kind::Merge;
         self.ttls.extend(ttl.map(|ttl| (offset, ttl)));
         Ok(())
+    }
+}
+
+impl WriteBatch {
+    fn try_delete_range(&mut self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<()> {
+        for bound in [start, end] {
+            if let Bound::Included(key) | Bound::Excluded(key) = bound
+                && key.len() > MAX_KEY_LEN
+            {
+                return Err(Error::KeyTooLarge { len: key.len() });
+            }
+        }
+        let Some((start, end)) = half_open(start, end) else { return Ok(()) };
+        let len = start.len() + end.as_ref().map_or(0, Vec::len);
+        let (op_count, data_len) = self.with_one_more(len as u64)?;
+        let op = RangeDelete { tree_id: 0, start: &start, end: end.as_deref() };
+        let too_large = |_| Error::KeyTooLarge { len };
+        encode_op(&mut self.ops, &op.into()).map_err(too_large)?;
+        self.op_count = op_count;
+        self.data_len = data_len;
+        self.deletes_ranges = true;
+        Ok(())
+    }
+
+    /// How many operations, and bytes of their keys and values, there are with one more.
+    fn with_one_more(&self, len: u64) -> Result<(u32, u64)> {
+        let data_len = self.data_len + len;
+        if data_len > MAX_DATA_LEN {
+            return Err(Error::invalid("a batch of more than 4 GiB of keys and values"));
+        }
+        let Some(op_count) = self.op_count.checked_add(1) else {
+            return Err(Error::invalid("a batch of more than 4294967295 operations"));
+        };
+        Ok((op_count, data_len))
     }
 }
 

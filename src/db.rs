@@ -138,6 +138,23 @@ impl Db {
         self.write(batch.delete(key))
     }
 
+    /// Makes all keys of a range absent, in time that does not depend on how many there are.
+    ///
+    /// An inverted or empty range deletes nothing.
+    ///
+    /// # Cost
+    ///
+    /// One row in the log and a *range tombstone*, which reads look up until compactions have
+    /// removed what it covers; tables that it covers whole are removed without being read.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn delete_range(&self, range: impl KeyRange) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        self.write(batch.delete_range(range))
+    }
+
     /// Applies a batch, all of it or nothing, with the durability of the options.
     ///
     /// # Cost

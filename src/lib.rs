@@ -29,7 +29,6 @@ mod memtable;
 pub mod merge;
 mod options;
 mod range;
-#[cfg_attr(not(test), expect(dead_code, reason = "no range can be deleted yet"))]
 mod range_tombstones;
 mod snapshot;
 mod storage;

@@ -26,14 +26,12 @@ use crate::format::row::Kind;
 use crate::value::Value;
 
 mod concat;
-#[cfg_attr(not(test), expect(dead_code, reason = "no range can be deleted yet"))]
 mod masked;
 mod merging;
 mod operands;
 mod visible;
 
 pub(crate) use concat::{ConcatCursor, Parts};
-#[expect(unused_imports, reason = "no range can be deleted yet")]
 pub(crate) use masked::MaskedCursor;
 pub(crate) use merging::MergingCursor;
 pub(crate) use operands::Operands;

@@ -26,6 +26,8 @@ const MAX_GROUP_LEN: usize = 4 << 20;
 pub(super) struct Part<'a> {
     pub(super) payload: &'a [u8],
     pub(super) op_count: u32,
+    /// Whether there is a range delete among the operations.
+    pub(super) deletes_ranges: bool,
 }
 
 /// Writers that wait.
@@ -46,8 +48,16 @@ struct State {
 struct Ticket {
     payload: Vec<u8>,
     op_count: u32,
+    deletes_ranges: bool,
     sync: bool,
     outcome: Mutex<Option<Result<()>>>,
+}
+
+impl Ticket {
+    fn part(&self) -> Part<'_> {
+        let Self { payload, op_count, deletes_ranges, .. } = self;
+        Part { payload, op_count: *op_count, deletes_ranges: *deletes_ranges }
+    }
 }
 
 /// The lead of a group; gives it back when it ends, however it ends.
@@ -68,7 +78,7 @@ impl Lead<'_> {
         }
         let sync = self.followers.iter().any(|ticket| ticket.sync) || own.is_some_and(|own| own.1);
         let parts: Vec<_> = (self.followers.iter())
-            .map(|ticket| Part { payload: &ticket.payload, op_count: ticket.op_count })
+            .map(|ticket| ticket.part())
             .chain(own.map(|own| own.0))
             .collect();
         let outcome = commit(&parts, sync);
@@ -114,6 +124,7 @@ impl CommitQueue {
         let ticket = Arc::new(Ticket {
             payload: part.payload.to_vec(),
             op_count: part.op_count,
+            deletes_ranges: part.deletes_ranges,
             sync,
             outcome: Mutex::new(None),
         });
@@ -166,7 +177,8 @@ mod tests {
 
     fn ticket(payload: &[u8], sync: bool) -> Arc<Ticket> {
         let outcome = Mutex::new(None);
-        Arc::new(Ticket { payload: payload.to_vec(), op_count: 1, sync, outcome })
+        let payload = payload.to_vec();
+        Arc::new(Ticket { payload, op_count: 1, deletes_ranges: false, sync, outcome })
     }
 
     #[test]
@@ -175,7 +187,7 @@ mod tests {
             let queue = CommitQueue::default();
             let waiting = [ticket(b"first", waiting_syncs), ticket(b"second", false)];
             lock(&queue.state).waiting.extend(waiting.clone());
-            let own = Part { payload: b"own", op_count: 1 };
+            let own = Part { payload: b"own", op_count: 1, deletes_ranges: false };
             let written = queue.submit(own, own_syncs, |parts, sync| {
                 let payloads: Vec<_> = parts.iter().map(|part| part.payload).collect();
                 assert_eq!(payloads, [&b"first"[..], b"second", b"own"]);

@@ -22,12 +22,15 @@ use super::outputs::{Outputs, record_of, remove_tables};
 use super::pressure::Pressure;
 use super::publish::Edit;
 use super::retention::{Hooks, Retention, Sink};
+use super::run::RunCursor;
 use super::{Engine, Frozen, lock};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
+use crate::format::range_tombstone::RangeTombstone;
 use crate::format::row::Row;
 use crate::hooks::now_secs;
 use crate::memtable::{Memtable, MemtableCursor};
+use crate::range_tombstones::Mask;
 use crate::table::TableInfo;
 
 /// Where the rows of a memtable go.
@@ -109,11 +112,12 @@ impl Engine {
     fn flush_memtable(&self, frozen: &Frozen) -> Result<()> {
         let start = Pressure::start();
         let infos = self.write_tables(&frozen.memtable)?;
-        let records = infos.iter().cloned().map(|info| record_of(info, 0));
+        let cleared_seqno = frozen.memtable.last_seqno();
+        let records = infos.iter().cloned().map(|info| record_of(info, 0, cleared_seqno));
         let edit = Edit {
             added: records.map(|record| self.handle_of(record)).collect(),
             flushed_log: Some(frozen.log_number),
-            last_seqno: frozen.memtable.max_seqno(),
+            last_seqno: cleared_seqno,
             ..Edit::default()
         };
         let published = self.publish_edit(&mut lock(&self.publisher), edit);
@@ -130,7 +134,13 @@ impl Engine {
     pub(super) fn write_tables(&self, memtable: &Arc<Memtable>) -> Result<Vec<TableInfo>> {
         let mut target = Target { outputs: Outputs::new(self, Vec::new()) };
         let mut retention = Retention::new(self.hooks(false), now_secs(&*self.options.clock));
-        let mut rows = MemtableCursor::new(Arc::clone(memtable));
+        let range_tombstones = memtable.range_tombstones();
+        let mask = range_tombstones.clone().map(|list| Arc::new(Mask::new(vec![list], u64::MAX)));
+        let rows = RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable)));
+        let mut rows = rows.masked(mask.as_ref());
+        if let Some(list) = range_tombstones {
+            target.outputs.set_range_tombstones(list);
+        }
         rows.seek_first()?;
         while rows.valid() {
             let row = Row {
@@ -144,6 +154,12 @@ impl Engine {
             rows.next()?;
         }
         retention.finish(&mut target)?;
+        if let Some(list) = memtable.range_tombstones().filter(|_| target.outputs.lacks_row()) {
+            // No table is without rows. This one says nothing that the first range does not say.
+            for RangeTombstone { start, seqno, .. } in list.newest().take(1) {
+                target.outputs.add(&Row::tombstone(start, seqno))?;
+            }
+        }
         target.outputs.finish()
     }
 }

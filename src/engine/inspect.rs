@@ -160,6 +160,8 @@ pub struct JobStats {
     pub rows_expired: u64,
     /// Values that the compaction filter removed.
     pub rows_removed: u64,
+    /// Rows that a range tombstone covered.
+    pub rows_covered: u64,
     /// Merge operands that were folded.
     pub operands_folded: u64,
     /// How long it took.

@@ -52,6 +52,7 @@ mod open;
 mod outputs;
 mod pressure;
 mod publish;
+mod range_deletes;
 mod read;
 mod recovery;
 mod retention;

@@ -93,7 +93,7 @@ impl Engine {
         data.merge_operator.clone_from(&self.merge_operator);
         if memtable.memory_len() > self.options.memtable_size / FLUSH_FRACTION {
             let infos = self.write_tables(&memtable)?;
-            data.tables.extend(infos.into_iter().map(|info| record_of(info, 0)));
+            data.tables.extend(infos.into_iter().map(|info| record_of(info, 0, replay.last_seqno)));
             data.last_seqno = replay.last_seqno;
             data.oldest_log = self.take_file_number();
         } else if memtable.is_empty() {

@@ -11,12 +11,15 @@
 //!
 //! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
 
+use std::sync::Arc;
+
 use super::Engine;
 use crate::error::Result;
 use crate::format::checksum::checksum;
 use crate::format::file_name::FileName;
 use crate::format::manifest::TableRecord;
 use crate::format::row::Row;
+use crate::range_tombstones::RangeTombstones;
 use crate::table::{TableInfo, TableSettings, TableWriter};
 
 /// Tables in the making.
@@ -28,6 +31,8 @@ pub(super) struct Outputs<'e> {
     writer: Option<TableWriter>,
     last_key: Vec<u8>,
     infos: Vec<TableInfo>,
+    /// What the first table gets besides rows.
+    range_tombstones: Option<Arc<RangeTombstones>>,
 }
 
 impl<'e> Outputs<'e> {
@@ -36,7 +41,18 @@ impl<'e> Outputs<'e> {
         let mut cuts = cuts.into_iter();
         let next_cut = cuts.next();
         let (last_key, infos) = (Vec::new(), Vec::new());
-        Self { engine, cuts, next_cut, writer: None, last_key, infos }
+        Self { engine, cuts, next_cut, writer: None, last_key, infos, range_tombstones: None }
+    }
+
+    /// Keeps the newest of these for each key in the first table, whatever its keys: a range
+    /// tombstone counts wherever it lies.
+    pub(super) fn set_range_tombstones(&mut self, list: Arc<RangeTombstones>) {
+        self.range_tombstones = Some(list).filter(|list| !list.is_empty());
+    }
+
+    /// Whether there are range tombstones that no table has got yet, because there was no row.
+    pub(super) fn lacks_row(&self) -> bool {
+        self.range_tombstones.is_some()
     }
 
     /// Adds a row. Rows come in the order of their internal keys, no two alike.
@@ -49,9 +65,14 @@ impl<'e> Outputs<'e> {
         if new_key && self.ends_before(row.key) {
             self.finish_table()?;
         }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => self.writer.insert(create_table(self.engine)?),
+        let writer = if let Some(writer) = &mut self.writer {
+            writer
+        } else {
+            let writer = self.writer.insert(create_table(self.engine)?);
+            if let Some(list) = self.range_tombstones.take() {
+                writer.set_range_tombstones(list.newest());
+            }
+            writer
         };
         writer.add(&*self.engine.storage, row)?;
         if new_key {
@@ -124,7 +145,8 @@ fn create_table(engine: &Engine) -> Result<TableWriter> {
 }
 
 /// What the manifest says of a table at `level`.
-pub(super) fn record_of(info: TableInfo, level: u32) -> TableRecord {
+/// `cleared_seqno`: no range tombstone up to it covers a row of the table.
+pub(super) fn record_of(info: TableInfo, level: u32, cleared_seqno: u64) -> TableRecord {
     TableRecord {
         tree_id: 0,
         level,
@@ -136,6 +158,7 @@ pub(super) fn record_of(info: TableInfo, level: u32) -> TableRecord {
         min_seqno: info.min_seqno,
         max_seqno: info.max_seqno,
         range_tombstone_count: info.range_tombstone_count,
+        cleared_seqno,
         smallest: info.smallest,
         largest: info.largest,
     }

@@ -94,6 +94,9 @@ impl Engine {
         let version = Arc::new(old.version.edited(&edit.removed, edit.added));
         self.install(&tree, Arc::clone(&old.active), version);
         drop(tree);
+        // Made now, not when the next plan is picked, which holds that lock. Who needs the list is
+        // told if it can't be made.
+        let _ = self.view.load().version.range_tombstones();
         // Readers of older versions have these files mapped or open: only the names go.
         for number in edit.removed.into_iter().filter(|number| !kept.contains(number)) {
             // A file that can't be removed is removed when the database is opened next.

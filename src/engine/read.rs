@@ -133,6 +133,30 @@ impl View {
         now: Now<'_>,
         want_seqno: bool,
     ) -> Result<Option<Hit<'_>>> {
+        if self.deletes_ranges() {
+            return self.get_masked(key, seqno, now);
+        }
+        self.get_above(key, seqno, now, want_seqno, 0)
+    }
+
+    /// As `get`, where there are range tombstones.
+    #[inline(never)]
+    fn get_masked(&self, key: &[u8], seqno: u64, now: Now<'_>) -> Result<Option<Hit<'_>>> {
+        let floor = self.newest_range_tombstone(key, seqno)?;
+        self.get_above(key, seqno, now, true, floor)
+    }
+
+    /// As `get`; rows that are older than `floor` are deleted.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "where nothing is deleted it costs nothing")]
+    fn get_above(
+        &self,
+        key: &[u8],
+        seqno: u64,
+        now: Now<'_>,
+        want_seqno: bool,
+        floor: u64,
+    ) -> Result<Option<Hit<'_>>> {
         // One hash serves the memtables and, but for tables of other databases, the tables.
         let hash = hash_key(key, self.hash_seed);
         if self.version.run_count() > 1 {
@@ -142,6 +166,9 @@ impl View {
             for memtable in std::iter::once(&self.active).chain(&self.frozen) {
                 let Some(node) = memtable.find(key, hash, seqno) else { continue };
                 let Some(row) = memtable.row(node) else { continue };
+                if row.seqno < floor {
+                    return Ok(None);
+                }
                 match says(row.kind, row.expires_at, now) {
                     Says::Value => {}
                     Says::Absent => return Ok(None),
@@ -151,7 +178,7 @@ impl View {
                 return Ok(Some(Hit { seqno: row.seqno, expires_at: row.expires_at, place }));
             }
         }
-        self.get_from_tables(key, hash, seqno, now, want_seqno)
+        self.get_from_tables(key, hash, seqno, now, want_seqno, floor)
     }
 
     /// Asks for the lines of the newest tables' filters all at once: each answer decides whether the
@@ -167,10 +194,12 @@ impl View {
     /// From a key whose newest visible row is an operand, makes its value.
     #[cold]
     fn fold(&self, key: &[u8], hash: u64, seqno: u64, now: Now<'_>) -> Result<Hit<'_>> {
+        let mask = self.mask(seqno)?;
         let mut runs = Vec::new();
         for memtable in std::iter::once(&self.active).chain(&self.frozen) {
             if memtable.find(key, hash, seqno).is_some() {
-                runs.push(RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable))));
+                let run = RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable)));
+                runs.push(run.masked(mask.as_ref()));
             }
         }
         for run in self.version.runs() {
@@ -179,7 +208,8 @@ impl View {
             let seed = table.hash_seed();
             let hash = if seed == self.hash_seed { hash } else { hash_key(key, seed) };
             if table.may_contain(hash)? {
-                runs.push(RunCursor::Table(Box::new(TableCursor::new(Arc::clone(table)))));
+                let run = RunCursor::Table(Box::new(TableCursor::new(Arc::clone(table))));
+                runs.push(run.masked(mask.as_ref()));
             }
         }
         let (run, merger) = (MergingCursor::new(runs), self.merger.clone());
@@ -192,7 +222,8 @@ impl View {
         Ok(Hit { seqno: cursor.seqno(), expires_at: 0, place })
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
     fn get_from_tables(
         &self,
         key: &[u8],
@@ -200,6 +231,7 @@ impl View {
         seqno: u64,
         now: Now<'_>,
         want_seqno: bool,
+        floor: u64,
     ) -> Result<Option<Hit<'_>>> {
         // All tables that a database writes share one hash seed: this seldom hashes again.
         let mut hashed = (self.hash_seed, hash);
@@ -216,6 +248,9 @@ impl View {
                     None => continue,
                 },
             };
+            if handle.record.max_seqno < floor {
+                continue;
+            }
             let table = handle.table()?;
             let seed = table.hash_seed();
             let hash = match hashed {
@@ -238,6 +273,9 @@ impl View {
             };
             let found = table.get_at(place, key, hash, seqno, want_seqno)?;
             let Some(found) = found else { continue };
+            if found.seqno < floor {
+                return Ok(None);
+            }
             match says(found.kind, found.expires_at, now) {
                 Says::Value => {}
                 Says::Absent => return Ok(None),

@@ -66,6 +66,23 @@ impl Replayer<'_> {
     ///
     /// [`Error::Corrupt`] by file and offset; `Io` from reading.
     pub(super) fn replay(&self, listing: &Listing) -> Result<Replay> {
+        let replay = self.replay_rows(listing)?;
+        // Nobody reads yet, so all ranges are deleted at once, when all rows are there.
+        let mut deleted = Vec::new();
+        for batch in &replay.batches {
+            let ops = Ops::new(&batch.payload, batch.op_count).flatten();
+            deleted.extend((batch.first_seqno..).zip(ops).filter_map(|(seqno, op)| match op {
+                Op::RangeDelete(op) => Some(op.tombstone(seqno)),
+                Op::Row(_) => None,
+            }));
+        }
+        replay.memtable.delete_ranges(&deleted);
+        drop(deleted);
+        Ok(replay)
+    }
+
+    /// Replays all operations but range deletes.
+    fn replay_rows(&self, listing: &Listing) -> Result<Replay> {
         let logs: Vec<u64> = listing
             .files
             .iter()
@@ -233,8 +250,12 @@ fn apply(
 ) -> Result<()> {
     for (seqno, op) in (batch.first_seqno..).zip(Ops::new(&batch.payload, batch.op_count)) {
         let op = op.map_err(|error| Error::corrupt(&summary.path, 0, error))?;
-        let Op::Row(op) = op else { return Err(Error::invalid("a range delete in a log")) };
-        replay.memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?;
+        match op {
+            Op::Row(op) => {
+                replay.memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?;
+            }
+            Op::RangeDelete(_) => {}
+        }
         replay.last_seqno = seqno;
         replay.stats.row_count += 1;
     }

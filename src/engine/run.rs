@@ -8,10 +8,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::version::{TableHandle, Version};
-use crate::cursor::{ConcatCursor, Cursor, Location, Parts};
+use crate::cursor::{ConcatCursor, Cursor, Location, MaskedCursor, Parts};
 use crate::error::Result;
 use crate::format::row::Kind;
 use crate::memtable::{Memtable, MemtableCursor};
+use crate::range_tombstones::Mask;
 use crate::table::TableCursor;
 use crate::value::Value;
 
@@ -59,6 +60,8 @@ pub(crate) enum RunCursor {
     Memtable(MemtableCursor),
     Table(Box<TableCursor>),
     Level(Box<ConcatCursor<LevelTables>>),
+    /// Any of these, without the rows that range tombstones cover.
+    Masked(Box<MaskedCursor<RunCursor>>),
 }
 
 impl RunCursor {
@@ -75,7 +78,16 @@ impl RunCursor {
     pub(super) fn part_index(&self) -> usize {
         match self {
             Self::Level(level) => level.part_index(),
+            Self::Masked(masked) => masked.run().part_index(),
             Self::Memtable(_) | Self::Table(_) => 0,
+        }
+    }
+
+    /// The same without the rows that `mask` covers, if there is one.
+    pub(super) fn masked(self, mask: Option<&Arc<Mask>>) -> Self {
+        match mask {
+            Some(mask) => Self::Masked(Box::new(MaskedCursor::new(self, Arc::clone(mask)))),
+            None => self,
         }
     }
 }
@@ -87,6 +99,7 @@ macro_rules! either {
             RunCursor::Memtable($cursor) => $call,
             RunCursor::Table($cursor) => $call,
             RunCursor::Level($cursor) => $call,
+            RunCursor::Masked($cursor) => $call,
         }
     };
 }

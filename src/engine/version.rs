@@ -15,11 +15,13 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::range_deletes::{live_among, range_tombstones_of};
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
 use crate::format::manifest::{RANGE_TOMBSTONES, TableRecord};
 use crate::format::table_file;
 use crate::options::{ChecksumPolicy, ReadMode};
+use crate::range_tombstones::RangeTombstones;
 use crate::storage::Storage;
 use crate::table::Table;
 
@@ -29,6 +31,10 @@ pub(crate) struct Version {
     tables: Vec<Arc<TableHandle>>,
     /// Which tables form the sorted runs: each table of level 0, then each deeper level.
     runs: Vec<Range<usize>>,
+    /// Whether a table has range tombstones.
+    deletes_ranges: bool,
+    /// Those of them that may cover a row of a table; made when they are first asked for.
+    range_tombstones: OnceLock<Arc<RangeTombstones>>,
 }
 
 /// A sorted run: tables with disjoint ranges of keys, in ascending order.
@@ -80,7 +86,8 @@ impl Version {
             }
             level_before = level;
         }
-        Self { tables, runs }
+        let deletes_ranges = tables.iter().any(|table| table.record.range_tombstone_count > 0);
+        Self { tables, runs, deletes_ranges, range_tombstones: OnceLock::new() }
     }
 
     /// The version without the tables of these files, and with others.
@@ -91,6 +98,30 @@ impl Version {
     ) -> Self {
         let stays = |table: &&Arc<TableHandle>| !removed.contains(&table.record.file_number);
         Self::new(self.tables.iter().filter(stays).cloned().chain(added).collect())
+    }
+
+    /// Whether a table has range tombstones.
+    #[inline]
+    pub(crate) const fn deletes_ranges(&self) -> bool {
+        self.deletes_ranges
+    }
+
+    /// The range tombstones of all tables that may cover a row of one.
+    ///
+    /// # Cost
+    ///
+    /// When first asked for, if there are any: opens the tables that have some.
+    ///
+    /// # Errors
+    ///
+    /// As opening a table.
+    pub(crate) fn range_tombstones(&self) -> Result<&Arc<RangeTombstones>> {
+        if let Some(list) = self.range_tombstones.get() {
+            return Ok(list);
+        }
+        let all = range_tombstones_of(&self.tables)?;
+        let live = live_among(&all, self.tables.iter().map(|table| &table.record));
+        Ok(self.range_tombstones.get_or_init(|| Arc::new(live)))
     }
 
     /// How many tables level 0 has.

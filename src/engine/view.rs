@@ -26,6 +26,7 @@ use crate::cursor::{Location, MergingCursor, VisibleCursor};
 use crate::error::Result;
 use crate::hooks::Merger;
 use crate::memtable::{Memtable, MemtableCursor};
+use crate::range_tombstones::Mask;
 
 /// Memtables and tables, from the newest rows to the oldest.
 #[derive(Debug)]
@@ -68,6 +69,48 @@ pub(crate) struct Scan {
     runs: Vec<Run>,
 }
 
+impl View {
+    /// The range tombstones that a reader at `seqno` sees; `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// As opening the tables that have some.
+    pub(super) fn mask(&self, seqno: u64) -> Result<Option<Arc<Mask>>> {
+        let memtables = std::iter::once(&self.active).chain(&self.frozen);
+        let mut sources: Vec<_> = memtables.filter_map(|table| table.range_tombstones()).collect();
+        if self.version.deletes_ranges() {
+            sources.push(Arc::clone(self.version.range_tombstones()?));
+        }
+        let mask = Mask::new(sources, seqno);
+        Ok((!mask.is_empty()).then(|| Arc::new(mask)))
+    }
+
+    /// Whether there are range tombstones.
+    #[inline]
+    pub(super) fn deletes_ranges(&self) -> bool {
+        self.active.deletes_ranges()
+            || self.version.deletes_ranges()
+            || self.frozen.iter().any(|memtable| memtable.deletes_ranges())
+    }
+
+    /// The seqno of the newest range tombstone over `key` that a reader at `seqno` sees; 0 if there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`mask`](Self::mask).
+    pub(super) fn newest_range_tombstone(&self, key: &[u8], seqno: u64) -> Result<u64> {
+        let memtables = std::iter::once(&self.active).chain(&self.frozen);
+        let newest = memtables.map(|table| table.newest_range_tombstone(key, seqno)).max();
+        let of_tables = if self.version.deletes_ranges() {
+            self.version.range_tombstones()?.newest_over(key, seqno)
+        } else {
+            0
+        };
+        Ok(newest.unwrap_or(0).max(of_tables))
+    }
+}
+
 impl Pin {
     /// A cursor over what the pin sees, off its rows. Opens the tables of level 0; those of deeper
     /// levels when the walk comes to them.
@@ -76,15 +119,17 @@ impl Pin {
     ///
     /// As opening a table.
     pub(crate) fn scan(&self) -> Result<Scan> {
+        let mask = self.view.mask(self.seqno)?;
         let mut cursors = Vec::new();
         let mut runs = Vec::new();
         let memtables = std::iter::once(&self.view.active).chain(&self.view.frozen);
         for memtable in memtables.filter(|memtable| !memtable.is_empty()) {
-            cursors.push(RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable))));
+            let cursor = RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable)));
+            cursors.push(cursor.masked(mask.as_ref()));
             runs.push(Run::Memtable(Arc::clone(memtable)));
         }
         for run in self.view.version.run_ranges() {
-            cursors.push(RunCursor::over(&self.view.version, run)?);
+            cursors.push(RunCursor::over(&self.view.version, run)?.masked(mask.as_ref()));
             runs.push(Run::Tables(run.clone()));
         }
         if self.view.version.run_count() > 1 {

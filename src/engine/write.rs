@@ -28,6 +28,11 @@ use crate::memtable::Memtable;
 use crate::options::{CompactionStyle, Durability};
 use crate::wal::{LogWriter, RecordParts};
 
+/// What part of a memtable's size is small for a memtable.
+const SMALL_PART: usize = 16;
+/// A memtable has at most so many fragments of range tombstones: each further one copies the list.
+const MAX_RANGE_COUNT: usize = 4096;
+
 impl Engine {
     /// Applies a batch: all of it or nothing.
     ///
@@ -47,7 +52,8 @@ impl Engine {
         }
         let payload = batch.payload(self.options.clock.now())?;
         let sync = durability.unwrap_or(self.options.durability) == Durability::Sync;
-        let part = Part { payload: &payload, op_count: batch.op_count() };
+        let deletes_ranges = batch.deletes_ranges();
+        let part = Part { payload: &payload, op_count: batch.op_count(), deletes_ranges };
         self.queue.submit(part, sync, |parts, sync| self.commit(parts, sync))
     }
 
@@ -68,6 +74,9 @@ impl Engine {
         self.check_open()?;
         self.check_poison()?;
         self.make_room(parts.iter().map(|part| part.payload.len()).sum())?;
+        if parts.iter().any(|part| part.deletes_ranges) {
+            self.make_way_for_range_delete(&mut writer)?;
+        }
         let first_seqno = writer.next_seqno;
         let last_seqno = self.append(&mut writer, parts, sync)?;
         if sync {
@@ -79,7 +88,9 @@ impl Engine {
         self.counters.user.fetch_add(user_bytes, Ordering::Relaxed);
         writer.next_seqno = last_seqno + 1;
         self.visible.store(last_seqno, Ordering::Release);
-        if writer.memtable.memory_len() >= self.options.memtable_size {
+        let range_count = writer.memtable.range_tombstones().map_or(0, |list| list.len());
+        let is_full = writer.memtable.memory_len() >= self.options.memtable_size;
+        if is_full || range_count > MAX_RANGE_COUNT {
             // A failure from here on is kept and told by the next write: this one did succeed.
             if self.freeze(&mut writer).is_ok() && self.options.background_threads == 0 {
                 let _ = self.flush_frozen();
@@ -88,12 +99,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Sets the memtable aside before a range is deleted, unless it is small. In a table or memtable
+    /// whose rows are all older a scan leaves the range in one move; here it would go row by row.
+    fn make_way_for_range_delete(&self, writer: &mut Writer) -> Result<()> {
+        if writer.memtable.memory_len() < self.options.memtable_size / SMALL_PART {
+            return Ok(());
+        }
+        self.freeze(writer)?;
+        if self.options.background_threads == 0 { self.flush_frozen() } else { Ok(()) }
+    }
+
     /// Appends a record for each part and returns the last seqno.
     fn append(&self, writer: &mut Writer, parts: &[Part<'_>], sync: bool) -> Result<u64> {
         let mut next_seqno = writer.next_seqno;
         let mut records = Vec::with_capacity(parts.len());
         for part in parts {
-            let Part { payload, op_count } = *part;
+            let Part { payload, op_count, .. } = *part;
             records.push(RecordParts { payload, first_seqno: next_seqno, op_count });
             next_seqno = next_seqno
                 .checked_add(u64::from(op_count))
@@ -256,16 +277,26 @@ fn insert(
 ) -> Result<u64> {
     let mut seqno = first_seqno;
     let mut user_bytes = 0;
+    let mut deleted = Vec::new();
     for part in parts {
         for op in Ops::new(part.payload, part.op_count) {
             let op = op.map_err(|error| {
                 Error::invalid(format!("the batch does not hold what it says: {error}"))
             })?;
-            let Op::Row(op) = op else { return Err(Error::invalid("a range delete in a batch")) };
-            memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?;
+            match op {
+                Op::Row(op) => {
+                    memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?;
+                    user_bytes += (op.key.len() + op.value.len()) as u64;
+                }
+                Op::RangeDelete(op) => {
+                    deleted.push(op.tombstone(seqno));
+                    user_bytes += (op.start.len() + op.end.map_or(0, <[u8]>::len)) as u64;
+                }
+            }
             seqno += 1;
-            user_bytes += (op.key.len() + op.value.len()) as u64;
         }
     }
+    // At once: each list is made of the one before.
+    memtable.delete_ranges(&deleted);
     Ok(user_bytes)
 }

@@ -55,6 +55,14 @@ pub struct Row<'a> {
     pub value: &'a [u8],
 }
 
+impl<'a> Row<'a> {
+    /// The row that says that `key` is absent.
+    #[must_use]
+    pub const fn tombstone(key: &'a [u8], seqno: u64) -> Self {
+        Self { key, seqno, kind: Kind::Delete, expires_at: 0, value: &[] }
+    }
+}
+
 /// Compares two internal keys: user key ascending, then seqno descending.
 #[must_use]
 pub fn compare(a_key: &[u8], a_seqno: u64, b_key: &[u8], b_seqno: u64) -> Ordering {

@@ -26,14 +26,14 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
+use arc_swap::ArcSwapOption;
 
 use crate::error::Result;
 use crate::format::row::Row;
-use crate::value::Value;
+use crate::range_tombstones::RangeTombstones;
 
 mod cursor;
 mod growing_array;
@@ -41,6 +41,8 @@ mod hash_index;
 mod key_filter;
 mod lines;
 mod node;
+mod range_deletes;
+mod shared_value;
 mod writer;
 
 pub(crate) use cursor::MemtableCursor;
@@ -54,8 +56,6 @@ use writer::{Place, Writer, too_many_rows};
 const MAX_HEIGHT: usize = 16;
 /// The number that stands for "no node".
 const NONE: u32 = 0;
-/// From this length on an owned value shares the memtable instead of being copied.
-const SHARED_LEN: usize = 4096;
 /// The hash index has an entry for so many bytes of a full memtable. No row takes less than 96
 /// bytes, and one with a value of 100 bytes takes about 220: so it is a third full with such
 /// rows, and has room for nearly all of the shortest ones.
@@ -78,6 +78,9 @@ pub(crate) struct Memtable {
     upper_links: GrowingArray<AtomicU32>,
     filter: KeyFilter,
     index: HashIndex,
+    /// Whether there are range tombstones, for those who only ask that.
+    deletes_ranges: AtomicBool,
+    range_tombstones: ArcSwapOption<RangeTombstones>,
     len: AtomicUsize,
     memory_len: AtomicUsize,
     max_seqno: AtomicU64,
@@ -120,6 +123,8 @@ impl Memtable {
             upper_links: GrowingArray::new(),
             filter: KeyFilter::new(memtable_size / BYTES_PER_FILTER_BYTE),
             index: HashIndex::new((memtable_size / BYTES_PER_ENTRY).max(MIN_ENTRY_COUNT)),
+            deletes_ranges: AtomicBool::new(false),
+            range_tombstones: ArcSwapOption::empty(),
             len: AtomicUsize::new(0),
             memory_len: AtomicUsize::new(0),
             max_seqno: AtomicU64::new(0),
@@ -216,26 +221,16 @@ impl Memtable {
         self.node(number).map(Node::row)
     }
 
-    /// The value of a row as something that outlives the memtable's users: a long one shares the
-    /// memtable and so keeps all of it, others are copied. Empty if there is no such row.
-    pub(crate) fn owned_value(self: &Arc<Self>, number: u32) -> Value<'static> {
-        let value = self.node(number).map_or(&[][..], Node::value);
-        if value.len() < SHARED_LEN {
-            return Value::copied(value);
-        }
-        Value::shared(Bytes::from_owner(SharedValue { memtable: Arc::clone(self), number }))
-    }
-
     /// How many rows there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len.load(Acquire)
     }
 
-    /// Whether there are no rows.
+    /// Whether there are no rows and no range tombstones.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.first() == NONE
+        self.first() == NONE && !self.deletes_ranges()
     }
 
     /// About how much memory the rows take, in bytes.
@@ -373,18 +368,6 @@ impl Memtable {
             let index = u32::try_from(level - INLINE_LINK_COUNT).ok()?;
             self.upper_links.get(node.upper.checked_add(index)?)
         })
-    }
-}
-
-/// A value that somebody holds, with the memtable that it lies in.
-struct SharedValue {
-    memtable: Arc<Memtable>,
-    number: u32,
-}
-
-impl AsRef<[u8]> for SharedValue {
-    fn as_ref(&self) -> &[u8] {
-        self.memtable.node(self.number).map_or(&[], Node::value)
     }
 }
 

@@ -76,6 +76,34 @@ impl RangeTombstones {
     ///
     /// O(n log n) and the fragments' seqnos: many ranges that all overlap give a square of them.
     pub(crate) fn new<'a>(tombstones: impl IntoIterator<Item = RangeTombstone<'a>>) -> Self {
+        Self::swept(tombstones, |over| over.keys().map(|seqno| seqno.0).collect())
+    }
+
+    /// As [`new`](Self::new), but each fragment keeps its newest seqno only: for tombstones that
+    /// become visible all at once, so that no reader can tell them apart.
+    ///
+    /// # Cost
+    ///
+    /// O(n log n).
+    pub(crate) fn newest_of<'a>(tombstones: impl IntoIterator<Item = RangeTombstone<'a>>) -> Self {
+        Self::swept(tombstones, |over| over.keys().map(|seqno| seqno.0).take(1).collect())
+    }
+
+    /// The list of these and others, which are newer.
+    ///
+    /// # Cost
+    ///
+    /// O(n log n) for n seqnos of all fragments.
+    pub(crate) fn with_all(&self, others: &Self) -> Self {
+        let all = self.fragments.iter().chain(&others.fragments);
+        Self::new(all.flat_map(|part| part.seqnos.iter().map(|seqno| part.tombstone(*seqno))))
+    }
+
+    /// Cuts ranges where one starts or ends; `seqnos` picks from those that lie over a fragment.
+    fn swept<'a>(
+        tombstones: impl IntoIterator<Item = RangeTombstone<'a>>,
+        seqnos: fn(&BTreeMap<Reverse<u64>, usize>) -> Vec<u64>,
+    ) -> Self {
         // The places where a tombstone begins to count and where it ends to.
         let mut changes: Vec<(&[u8], Change)> = Vec::new();
         for RangeTombstone { start, end, seqno } in tombstones.into_iter().filter(has_keys) {
@@ -91,7 +119,7 @@ impl RangeTombstones {
         for changes in changes.chunk_by(|a, b| a.0 == b.0) {
             let key: Option<Arc<[u8]>> = changes.first().map(|(key, _)| Arc::from(*key));
             if let Some(start) = last {
-                push(&mut fragments, start, key.clone(), seqnos_of(&over));
+                push(&mut fragments, start, key.clone(), seqnos(&over));
             }
             last = key;
             for (_, change) in changes {
@@ -99,7 +127,7 @@ impl RangeTombstones {
             }
         }
         if let Some(start) = last {
-            push(&mut fragments, start, None, seqnos_of(&over));
+            push(&mut fragments, start, None, seqnos(&over));
         }
         Self::of(fragments)
     }
@@ -297,10 +325,6 @@ fn has_keys(tombstone: &RangeTombstone<'_>) -> bool {
 /// Whether a range that ends here reaches at least as far as one that ends there.
 fn reaches(end: Option<&[u8]>, other: Option<&[u8]>) -> bool {
     end.is_none_or(|end| other.is_some_and(|other| end >= other))
-}
-
-fn seqnos_of(over: &BTreeMap<Reverse<u64>, usize>) -> Vec<u64> {
-    over.keys().map(|seqno| seqno.0).collect()
 }
 
 /// Descending seqnos and one more.

@@ -65,6 +65,7 @@ impl Model {
         let seqno = self.last_seqno;
         match change {
             Change::Delete(key) => drop(self.rows.remove(key)),
+            Change::DeleteRange(range) => self.rows.retain(|key, _| !lies_in(key, range)),
             Change::Put(key, value, ttl) => {
                 let expires_at = if *ttl == 0 { 0 } else { now + ttl };
                 let base = Some((Rc::clone(value), expires_at));
@@ -91,12 +92,14 @@ enum Change {
     Put(Vec<u8>, Rc<[u8]>, u64),
     Merge(Vec<u8>, Rc<[u8]>),
     Delete(Vec<u8>),
+    DeleteRange((Bound<Vec<u8>>, Bound<Vec<u8>>)),
 }
 
 impl Change {
     fn add_to(&self, batch: &mut WriteBatch) {
         match self {
             Self::Delete(key) => batch.delete(key),
+            Self::DeleteRange(range) => batch.delete_range(range),
             Self::Merge(key, operand) => batch.merge(key, operand),
             Self::Put(key, value, 0) => batch.put(key, value),
             Self::Put(key, value, ttl) => batch.put_with_ttl(key, value, Duration::from_secs(*ttl)),
@@ -106,6 +109,7 @@ impl Change {
     fn write_to(&self, db: &Db) -> tinydb::Result<()> {
         match self {
             Self::Delete(key) => db.delete(key),
+            Self::DeleteRange(range) => db.delete_range(range),
             Self::Merge(key, operand) => db.merge(key, operand),
             Self::Put(key, value, 0) => db.put(key, value),
             Self::Put(key, value, ttl) => db.put_with_ttl(key, value, Duration::from_secs(*ttl)),
@@ -133,6 +137,11 @@ fn value(draw: &mut Draw) -> Rc<[u8]> {
 }
 
 fn change(draw: &mut Draw) -> Change {
+    if draw.one_in(12) {
+        // A range without keys is no operation.
+        let range = Some(range(draw)).filter(has_keys);
+        return range.map_or_else(|| Change::Delete(key(draw)), Change::DeleteRange);
+    }
     match draw.below(10) {
         0..=2 => Change::Delete(key(draw)),
         3 => Change::Put(key(draw), value(draw), 1 + draw.next() % 30),
@@ -185,6 +194,22 @@ fn range(draw: &mut Draw) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
         _ => Bound::Unbounded,
     };
     (end(), end())
+}
+
+/// Whether there is a key that may lie in a range. No key of the tests is as long as keys may be
+/// and ends a range that starts before it.
+fn has_keys((start, end): &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> bool {
+    match (start, end) {
+        (Bound::Unbounded, Bound::Excluded(end)) => !end.is_empty(),
+        (Bound::Included(start), Bound::Included(end)) => start <= end,
+        (Bound::Included(start), Bound::Excluded(end))
+        | (Bound::Excluded(start), Bound::Included(end)) => start < end,
+        (Bound::Excluded(start), Bound::Excluded(end)) => {
+            // Nothing lies between a key and the same with a zero behind.
+            start < end && *end != [start.as_slice(), &[0]].concat()
+        }
+        _ => true,
+    }
 }
 
 fn lies_in(key: &[u8], (start, end): &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> bool {

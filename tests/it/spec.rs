@@ -93,7 +93,8 @@ fn structures_of_the_source() -> Vec<Structure> {
         }
         TableRow {
             tree_id, level, file_number, file_id, file_len, checksum, row_count, min_seqno,
-            max_seqno, keys_offset, smallest_len, largest_len, range_tombstone_count, reserved,
+            max_seqno, keys_offset, smallest_len, largest_len, range_tombstone_count, cleared_seqno,
+            reserved,
         }
         RangeTombstonesHeader { magic, reserved, count, keys_len, reserved_tail }
         RangeTombstoneEntry { seqno, keys_offset, start_len, end_len, flags }

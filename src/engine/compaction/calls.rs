@@ -154,7 +154,9 @@ impl Engine {
         for handle in tables {
             // What a merge into the last level leaves has no seqnos.
             let has_expired = |earliest: u64| earliest != 0 && earliest <= now;
-            is_clean &= handle.record.max_seqno == 0 && !has_expired(earliest_expiry(handle)?);
+            is_clean &= handle.record.range_tombstone_count == 0
+                && handle.record.max_seqno == 0
+                && !has_expired(earliest_expiry(handle)?);
         }
         let level = match last.record.level {
             0 => self.policy().bottom(),

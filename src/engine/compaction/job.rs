@@ -9,7 +9,8 @@
 //! - Whatever fails, the inputs stay: a block that can't be read ends the job with an error that
 //!   names file and offset, and is never skipped.
 //! - Every row that goes in is carried on or dropped for a reason that is counted; the counts have
-//!   to agree with what the manifest says of the inputs.
+//!   to agree with what the manifest says of the inputs. Rows that range tombstones cover may be
+//!   passed by without being counted one by one: where there are such, fewer may come than are said.
 //! - No output becomes part of a version before it was read back: order, counts, keys, seqnos.
 //!
 //! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
@@ -23,6 +24,7 @@ use crate::engine::Engine;
 use crate::engine::lock;
 use crate::engine::outputs::{Outputs, record_of, remove_tables};
 use crate::engine::publish::Edit;
+use crate::engine::range_deletes::RangeDeletes;
 use crate::engine::retention::{self, Retention, Sink};
 use crate::engine::run::{LevelTables, RunCursor};
 use crate::engine::version::{TableHandle, Version};
@@ -32,6 +34,7 @@ use crate::format::file_name::FileName;
 use crate::format::manifest::{self, TableRecord};
 use crate::format::row::{Row, compare};
 use crate::hooks::now_secs;
+use crate::range_tombstones::{Mask, RangeTombstones};
 use crate::table::{Table, TableCursor, TableInfo};
 
 /// After so many rows a job looks whether the database closes.
@@ -81,8 +84,8 @@ impl Job {
         self.inputs.iter().map(|table| table.record.row_count).sum()
     }
 
-    /// One cursor over all inputs.
-    fn merged(&self) -> Result<MergingCursor<RunCursor>> {
+    /// One cursor over the rows of all inputs that `mask` does not cover.
+    fn merged(&self, mask: Option<&Arc<Mask>>) -> Result<MergingCursor<RunCursor>> {
         let mut cursors = Vec::new();
         for run in
             self.inputs.chunk_by(|a, b| a.record.level > 0 && a.record.level == b.record.level)
@@ -91,12 +94,13 @@ impl Job {
             for table in run {
                 table.table()?;
             }
-            cursors.push(match run {
+            let run = match run {
                 [only] => RunCursor::Table(Box::new(TableCursor::new(Arc::clone(only.table()?)))),
                 run => {
                     RunCursor::Level(Box::new(ConcatCursor::new(LevelTables::new(run.to_vec()))))
                 }
-            });
+            };
+            cursors.push(run.masked(mask));
         }
         Ok(MergingCursor::new(cursors))
     }
@@ -128,13 +132,15 @@ impl<'j> Below<'j> {
 /// Where the rows of a job go.
 struct Target<'j, 'e> {
     below: Below<'j>,
+    /// Range tombstones that will still be there: a seqno says which rows they cover.
+    range_tombstones: RangeTombstones,
     outputs: Outputs<'e>,
     rows_out: u64,
 }
 
 impl Sink for Target<'_, '_> {
     fn nothing_below(&mut self, key: &[u8]) -> bool {
-        !self.below.may_hold(key)
+        !self.below.may_hold(key) && self.range_tombstones.newest_over(key, u64::MAX) == 0
     }
 
     fn add(&mut self, row: &Row<'_>) -> Result<()> {
@@ -146,6 +152,9 @@ impl Sink for Target<'_, '_> {
 impl Engine {
     /// Does what the plan says and makes it the newest version.
     pub(super) fn run_job(&self, job: &Job) -> Result<Counts> {
+        if job.plan.is_drop {
+            return self.run_drop(job);
+        }
         if job.plan.is_move {
             // Two handles will share the table: opened now, readers of either keep it when the other
             // one's file is removed.
@@ -162,8 +171,8 @@ impl Engine {
             return Ok(Counts::default());
         }
         let mut counts = Counts::default();
-        let infos = self.merge(job, &mut counts)?;
-        let published = self.check_outputs(job, &infos).and_then(|added| {
+        let (infos, cleared_seqno) = self.merge(job, &mut counts)?;
+        let published = self.check_outputs(job, &infos, cleared_seqno).and_then(|added| {
             let edit = Edit { removed: job.plan.inputs.clone(), added, ..Edit::default() };
             self.publish_edit(&mut lock(&self.publisher), edit)
         });
@@ -175,11 +184,28 @@ impl Engine {
         published.map(|()| counts)
     }
 
-    fn merge(&self, job: &Job, counts: &mut Counts) -> Result<Vec<TableInfo>> {
-        let outputs = Outputs::new(self, job.plan.cuts.clone());
-        let mut target = Target { below: Below::of(job), outputs, rows_out: 0 };
+    /// Takes tables out of the tree whose rows are all deleted; none of these is read.
+    fn run_drop(&self, job: &Job) -> Result<Counts> {
+        // Readers of older versions may want them later, when the names are gone.
+        for table in &job.inputs {
+            table.table()?;
+        }
+        let edit = Edit { removed: job.plan.inputs.clone(), ..Edit::default() };
+        self.publish_edit(&mut lock(&self.publisher), edit)?;
+        let covered = job.row_count();
+        let dropped = retention::Counts { covered, ..retention::Counts::default() };
+        Ok(Counts { dropped, ..Counts::default() })
+    }
+
+    /// Writes the outputs; also tells up to which seqno range tombstones were applied.
+    fn merge(&self, job: &Job, counts: &mut Counts) -> Result<(Vec<TableInfo>, u64)> {
+        let deletes = RangeDeletes::of(&job.inputs, &self.view.load().version)?;
+        let mut outputs = Outputs::new(self, job.plan.cuts.clone());
+        outputs.set_range_tombstones(deletes.carried);
+        let (below, range_tombstones) = (Below::of(job), deletes.remaining);
+        let mut target = Target { below, range_tombstones, outputs, rows_out: 0 };
         let mut retention = Retention::new(self.hooks(true), now_secs(&*self.options.clock));
-        let mut rows = job.merged()?;
+        let mut rows = job.merged(deletes.mask.as_ref())?;
         let mut last: Option<(Vec<u8>, u64)> = None;
         rows.seek_first()?;
         while rows.valid() {
@@ -211,12 +237,22 @@ impl Engine {
             rows.next()?;
         }
         job.rows_done.store(counts.rows_in, Ordering::Relaxed);
-        if counts.rows_in != job.row_count() {
+        // What range tombstones cover is passed by, partly without being looked at.
+        let covered = job.row_count().checked_sub(counts.rows_in);
+        let Some(covered) = covered.filter(|count| *count == 0 || deletes.mask.is_some()) else {
             return Err(self.disorder(job, 0));
-        }
+        };
         counts.dropped = retention.finish(&mut target)?;
+        counts.dropped.covered = covered;
+        if target.outputs.lacks_row() {
+            // No table is without rows. The newest row of the first key was left out with all older
+            // ones, so a tombstone in its place says what is so.
+            let mut rows = job.merged(None)?;
+            rows.seek_first()?;
+            target.add(&Row::tombstone(rows.key(), rows.seqno()))?;
+        }
         counts.rows_out = target.rows_out;
-        target.outputs.finish()
+        target.outputs.finish().map(|infos| (infos, deletes.cleared_seqno))
     }
 
     /// An input does not hold the rows that the manifest says, or not in order.
@@ -228,7 +264,12 @@ impl Engine {
     }
 
     /// Opens the outputs and reads them back.
-    fn check_outputs(&self, job: &Job, infos: &[TableInfo]) -> Result<Vec<Arc<TableHandle>>> {
+    fn check_outputs(
+        &self,
+        job: &Job,
+        infos: &[TableInfo],
+        cleared_seqno: u64,
+    ) -> Result<Vec<Arc<TableHandle>>> {
         let inputs = || job.inputs.iter().map(|table| &table.record);
         let smallest = inputs().map(|input| &input.smallest).min();
         let largest = inputs().map(|input| &input.largest).max();
@@ -237,7 +278,7 @@ impl Engine {
         let mut handles = Vec::new();
         for info in infos {
             self.check_open()?;
-            let record = record_of(info.clone(), job.plan.output_level);
+            let record = record_of(info.clone(), job.plan.output_level, cleared_seqno);
             let handle = self.handle_of(record);
             let record = &handle.record;
             let seqnos_fit = |seqno| seqno == 0 || (min_seqno <= seqno && seqno <= max_seqno);

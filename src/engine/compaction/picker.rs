@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) output_level: u32,
     /// The one input changes its level and nothing else.
     pub(crate) is_move: bool,
+    /// The inputs hold nothing that is not deleted, and go.
+    pub(crate) is_drop: bool,
     pub(crate) reason: Reason,
     /// Keys at which an output ends, ascending: the next one would overlap too much of the level
     /// below.
@@ -85,6 +87,8 @@ pub(crate) enum Reason {
     Manual,
     /// A table can go down as it is.
     Move,
+    /// A range was deleted.
+    RangeDelete,
 }
 
 impl fmt::Display for Reason {
@@ -97,6 +101,7 @@ impl fmt::Display for Reason {
             Self::Quiet => "quiet",
             Self::Manual => "manual",
             Self::Move => "move",
+            Self::RangeDelete => "range-delete",
         })
     }
 }
@@ -104,7 +109,8 @@ impl fmt::Display for Reason {
 impl Plan {
     /// The plan that merges these tables into that level because a call asked for it.
     pub(crate) fn rewrite(inputs: Vec<u64>, output_level: u32) -> Self {
-        Self { inputs, output_level, is_move: false, reason: Reason::Manual, cuts: Vec::new() }
+        let (is_move, is_drop) = (false, false);
+        Self { inputs, output_level, is_move, is_drop, reason: Reason::Manual, cuts: Vec::new() }
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) struct Counts {
     pub(super) removed: u64,
     /// Operands that were folded.
     pub(super) folded: u64,
+    /// Rows that a range tombstone covered.
+    pub(super) covered: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +123,10 @@ impl<'e> Retention<'e> {
                 self.add_absence(row.seqno, sink)?;
             }
             Kind::Put => self.add_value(row, sink)?,
-            Kind::Delete => self.add_absence(row.seqno, sink)?,
+            Kind::Delete => {
+                let is_spent = !self.add_absence(row.seqno, sink)?;
+                self.counts.spent += u64::from(is_spent);
+            }
         }
         self.state = State::Hidden;
         Ok(())
@@ -169,14 +174,10 @@ impl<'e> Retention<'e> {
         if is_newest { self.keep(row, sink) } else { keep_row(row, sink) }
     }
 
-    /// A delete, or what counts as one, below the key's operands if there are any.
-    fn add_absence(&mut self, seqno: u64, sink: &mut impl Sink) -> Result<()> {
-        if self.fold_onto_nothing(sink)? {
-            return Ok(());
-        }
-        let is_kept = keep_absence_of(&self.key, seqno, sink)?;
-        self.counts.spent += u64::from(!is_kept);
-        Ok(())
+    /// A delete, or what counts as one, below the key's operands if there are any. Whether anything
+    /// goes on in its place.
+    fn add_absence(&mut self, seqno: u64, sink: &mut impl Sink) -> Result<bool> {
+        Ok(self.fold_onto_nothing(sink)? || keep_absence_of(&self.key, seqno, sink)?)
     }
 
     /// Makes a value of the operands that were gathered; false if there are none or it failed.
@@ -281,7 +282,7 @@ fn keep_absence_of(key: &[u8], seqno: u64, sink: &mut impl Sink) -> Result<bool>
     if sink.nothing_below(key) {
         return Ok(false);
     }
-    sink.add(&Row { key, seqno, kind: Kind::Delete, expires_at: 0, value: &[] })?;
+    sink.add(&Row::tombstone(key, seqno))?;
     Ok(true)
 }
 

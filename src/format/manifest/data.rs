@@ -58,6 +58,8 @@ pub struct TableRecord {
     pub max_seqno: u64,
     /// How many range tombstones it holds, as fragments; seqnos and keys here are those of rows.
     pub range_tombstone_count: u64,
+    /// No range tombstone up to this seqno covers a row of it.
+    pub cleared_seqno: u64,
     /// Its smallest user key.
     pub smallest: Vec<u8>,
     /// Its largest user key.
@@ -132,6 +134,7 @@ impl TableRecord {
             min_seqno: row.min_seqno.get(),
             max_seqno: row.max_seqno.get(),
             range_tombstone_count: row.range_tombstone_count.get(),
+            cleared_seqno: row.cleared_seqno.get(),
             smallest: table.smallest.to_vec(),
             largest: table.largest.to_vec(),
         }
@@ -154,7 +157,8 @@ impl TableRecord {
             smallest_len: key_len(&self.smallest),
             largest_len: key_len(&self.largest),
             range_tombstone_count: self.range_tombstone_count.into(),
-            reserved: [0; 12],
+            cleared_seqno: self.cleared_seqno.into(),
+            reserved: [0; 4],
         }
     }
 
@@ -222,6 +226,7 @@ mod tests {
                 min_seqno: 0x0C,
                 max_seqno: 0x0D,
                 range_tombstone_count: 0x0E,
+                cleared_seqno: 0x0F,
                 smallest: b"from".to_vec(),
                 largest: b"to".to_vec(),
             }],
@@ -244,7 +249,8 @@ mod tests {
             &[7, 0, 0, 0, 0, 0, 0, 0], &[8, 0, 0, 0, 0, 0, 0, 0], &[9, 0, 0, 0, 0, 0, 0, 0],
             &[10, 0, 0, 0, 0, 0, 0, 0], &[11, 0, 0, 0, 0, 0, 0, 0], &[12, 0, 0, 0, 0, 0, 0, 0],
             &[13, 0, 0, 0, 0, 0, 0, 0], &[226, 0, 0, 0, 0, 0, 0, 0],
-            &[4, 0], &[2, 0], &[14, 0, 0, 0, 0, 0, 0, 0], &[0; 12],
+            &[4, 0], &[2, 0], &[14, 0, 0, 0, 0, 0, 0, 0],
+            &[15, 0, 0, 0, 0, 0, 0, 0], &[0; 4],
             b"opfromto",
         ].concat();
         assert_eq!(bytes.len(), usize::from(len));

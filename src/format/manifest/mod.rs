@@ -131,8 +131,10 @@ pub struct TableRow {
     pub largest_len: U16,
     /// How many range tombstones it holds, as fragments.
     pub range_tombstone_count: U64,
+    /// No range tombstone up to this seqno covers a row of it: those were left out.
+    pub cleared_seqno: U64,
     /// Zero.
-    pub reserved: [u8; 12],
+    pub reserved: [u8; 4],
 }
 
 const _: () = assert!(size_of::<TableRow>() == 96, "format-spec/08-manifest.md fixes this size");

@@ -147,8 +147,8 @@ impl<'a> ManifestView<'a> {
         if row.tree_id >= self.header.tree_count || row.level.get() >= MAX_LEVEL_COUNT {
             return Err(TREE.broken(at));
         }
-        if row.reserved != [0; 12] {
-            return Err(RESERVED.broken(at + 84));
+        if row.reserved != [0; 4] {
+            return Err(RESERVED.broken(at + 92));
         }
         let possible = row.row_count.get() > 0
             && table.smallest <= table.largest
@@ -411,7 +411,7 @@ mod tests {
         check(|_, r| r[0].tree_id = U32::new(1), Some(("M10", 128)));
         check(|_, r| r[3].level = U32::new(63), None);
         check(|_, r| r[3].level = U32::new(64), Some(("M10", 416)));
-        check(|_, r| r[1].reserved[11] = 1, Some(("M4", 308)));
+        check(|_, r| r[1].reserved[3] = 1, Some(("M4", 316)));
         check(|_, r| r[1].range_tombstone_count = U64::new(u64::MAX), None);
         check(|_, r| r[1].row_count = U64::ZERO, Some(("M11", 224)));
         check(|_, r| r[1].min_seqno = U64::new(53), Some(("M11", 224)));

@@ -444,6 +444,7 @@ fn table_records() -> Vec<TableRecord> {
         min_seqno: seqnos[0],
         max_seqno: seqnos[1],
         range_tombstone_count: 0,
+        cleared_seqno: 0,
         smallest: keys[0].to_vec(),
         largest: keys[1].to_vec(),
     };

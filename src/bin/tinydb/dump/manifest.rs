@@ -72,6 +72,7 @@ fn write_row<W: Write>(dump: &mut Dump<W>, at: u64, index: u32, row: &TableRow) 
         smallest_len: "length of its smallest key";
         largest_len: "length of its largest key";
         range_tombstone_count: "range tombstones in it";
+        cleared_seqno: "no range tombstone up to this one covers a row of it";
         reserved: "zero";
     });
     Ok(())
