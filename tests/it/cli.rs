@@ -414,3 +414,20 @@ fn the_demo_leaves_a_database_that_exists_alone() {
     assert!(demo.stderr.contains("exists already"), "{}", demo.stderr);
     run(&["scan", text(&dir)]).says("mine\t1\n");
 }
+
+#[test]
+fn a_range_is_deleted_by_its_ends() {
+    let (_parent, place) = place();
+    let dir = text(&place);
+    for key in ["a", "b", "c", "d"] {
+        run(&["put", dir, key, "v"]).says("");
+    }
+    run(&["delete-range", dir]).fails(2, &["--from"]);
+    run(&["delete-range", dir, "--from", "b", "--to", "d"]).says("");
+    run(&["scan", dir, "--keys-only"]).says("a\nd\n");
+    run(&["delete-range", dir, "--from", "\\x64", "--escaped"]).says("");
+    run(&["scan", dir, "--keys-only"]).says("a\n");
+    run(&["delete-range", dir, "--all"]).says("");
+    run(&["scan", dir, "--count"]).says("0\n");
+    is_whole(&place);
+}

@@ -26,6 +26,7 @@
 
 mod compact;
 mod delete;
+mod delete_range;
 mod demo;
 mod dump;
 mod get;
@@ -69,6 +70,7 @@ enum Verb {
     Put(put::Args),
     Merge(merge::Args),
     Delete(delete::Args),
+    DeleteRange(delete_range::Args),
     Scan(scan::Args),
     Compact(compact::Args),
     Stats(stats::Args),
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Put(args) => put::run(&args),
         Verb::Merge(args) => merge::run(&args),
         Verb::Delete(args) => delete::run(&args),
+        Verb::DeleteRange(args) => delete_range::run(&args),
         Verb::Scan(args) => scan::run(&args),
         Verb::Compact(args) => compact::run(&args),
         Verb::Stats(args) => stats::run(&args),
