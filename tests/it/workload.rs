@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tinydb::internals::SimDisk;
-use tinydb::{Db, Durability, Options, Result, WriteBatch};
+use tinydb::{Db, Durability, Options, Result, WriteBatch, merge};
 
 use crate::support::{check_directory, dump};
 
@@ -12,6 +12,9 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Every batch puts its own number here, so the newest batch can be read off.
 const MARK: &[u8] = b"mark";
+
+/// Every batch appends its own number here, so one that is applied twice or not at all shows.
+const LIST: &[u8] = b"list";
 
 /// What the workload does in turn.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +67,8 @@ impl Script {
         script
     }
 
-    /// Puts some keys, overwrites one of the batch before, and deletes one of the batch before that.
+    /// Puts some keys, overwrites one of the batch before, deletes one of the batch before that, and
+    /// now and then all keys of an older one at once. A list shows each batch once.
     fn add_batch(&mut self, number: usize, value_len: usize) {
         let mut batch = WriteBatch::new();
         let mut rows = self.states[number - 1].clone();
@@ -82,6 +86,17 @@ impl Script {
             batch.delete(&key);
             rows.remove(key.as_bytes());
         }
+        if number.is_multiple_of(3) && number > 3 {
+            let (start, end) = (own(number - 3, 0), own(number - 3, 9));
+            batch.delete_range(&start..&end);
+            rows.retain(|key, _| {
+                key.as_slice() < start.as_bytes() || key.as_slice() >= end.as_bytes()
+            });
+        }
+        batch.merge(LIST, number.to_string());
+        let list = rows.entry(LIST.to_vec()).or_default();
+        *list = if list.is_empty() { Vec::new() } else { [list.as_slice(), b"+"].concat() };
+        list.extend_from_slice(number.to_string().as_bytes());
         batch.put(MARK, number.to_string());
         rows.insert(MARK.to_vec(), number.to_string().into_bytes());
         self.seqnos.push(self.seqnos[number - 1] + batch.len() as u64);
@@ -258,5 +273,6 @@ impl Script {
 }
 
 pub(crate) fn open(disk: &SimDisk, options: &Options) -> Result<Db> {
-    Db::open_on(Arc::new(disk.clone()), options.clone())
+    let options = options.clone().merge_operator(merge::Append::new("+"));
+    Db::open_on(Arc::new(disk.clone()), options)
 }

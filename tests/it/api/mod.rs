@@ -9,6 +9,7 @@ mod filter;
 mod merge;
 mod opening;
 mod operators;
+mod range_delete;
 mod threads;
 
 use std::path::Path;
