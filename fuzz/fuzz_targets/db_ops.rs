@@ -1,4 +1,4 @@
-//! Any operations, flushes, compactions, crashes and reopenings on a simulated disk, while a clock goes
+//! Any operations, range deletes too, flushes, compactions, crashes and reopenings on a simulated disk, while a clock goes
 //! on: the database reads as a map does whose values expire and are appended to, and so do the
 //! snapshots that were taken since the last crash.
 
@@ -18,7 +18,7 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
     for (op, byte, value) in ops {
         let key = &vec![byte % 8; usize::from(byte / 32)];
         let mut batch = WriteBatch::new();
-        match op % 15 {
+        match op % 17 {
             0..3 => {
                 db.write(batch.delete(b"gone").put(key, value)).expect("a put");
                 model.put(key, value, None);
@@ -38,7 +38,7 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
                 model.merge(key, b"");
             }
             7 | 8 => {
-                let ttl = u64::from(op / 15) % 4 + 1;
+                let ttl = u64::from(op / 17) % 4 + 1;
                 db.put_with_ttl(key, value, Duration::from_secs(ttl)).expect("a put");
                 model.put(key, value, Some(ttl));
             }
@@ -46,7 +46,18 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
             10 => db.flush().expect("a flush"),
             11 => db.compact().expect("a compaction"),
             12 => db.wait_idle().expect("what is due"),
-            13 => snapshots.push((db.snapshot(), model.picture())),
+            13 => {
+                db.delete_range(&key[..]..value).expect("a range delete");
+                model.delete_range(key, value);
+            }
+            14 => {
+                db.write(batch.put(key, value).delete_range(value..&key[..]).merge(key, value))
+                    .expect("a batch");
+                model.put(key, value, None);
+                model.delete_range(value, key);
+                model.merge(key, value);
+            }
+            15 => snapshots.push((db.snapshot(), model.picture())),
             _ => {
                 snapshots.drain(..).for_each(|(snapshot, picture)| check(&snapshot, &picture));
                 disk.crash(CrashMode::ALL[usize::from(byte) % CrashMode::ALL.len()]);
@@ -54,7 +65,7 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
                 db = open(&disk, &model.clock);
             }
         }
-        if matches!(op % 15, 9 | 11 | 12 | 14) {
+        if matches!(op % 17, 9 | 11..=14 | 16) {
             check(&db.snapshot(), &model.picture());
         }
     }

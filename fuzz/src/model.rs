@@ -69,6 +69,11 @@ impl Model {
         self.keys.remove(key);
     }
 
+    /// The keys from `start` on and before `end` are absent.
+    pub fn delete_range(&mut self, start: &[u8], end: &[u8]) {
+        self.keys.retain(|key, _| key.as_slice() < start || end <= key.as_slice());
+    }
+
     /// What a snapshot of this moment shows.
     #[must_use]
     pub fn picture(&self) -> Picture {
