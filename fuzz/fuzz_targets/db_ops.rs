@@ -1,6 +1,6 @@
-//! Any operations, range deletes too, flushes, compactions, crashes and reopenings on a simulated disk, while a clock goes
-//! on: the database reads as a map does whose values expire and are appended to, and so do the
-//! snapshots that were taken since the last crash.
+//! Any operations, range deletes too, flushes, compactions, crashes and reopenings on a simulated
+//! disk, while a clock goes on: the database reads as a map does whose values expire and are appended
+//! to, and so do the snapshots that were taken since the last crash.
 
 #![no_main]
 

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use tinydb::internals::{CrashMode, Fault, SimDisk};
-use tinydb::{Durability, Error, Options};
+use tinydb::{Durability, Error, Options, merge};
 
 use crate::support::{Draw, first_seed, runs};
 use crate::workload::Step::{Compact, Flush, Reopen, Sync, WaitIdle, Write};
@@ -40,6 +40,7 @@ fn scripts() -> Vec<Script> {
 
 fn options() -> Options {
     Options::new()
+        .merge_operator(merge::Append::new("+"))
         .background_threads(0)
         .memtable_size(64 << 10)
         .table_size(256 << 10)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tinydb::internals::SimDisk;
-use tinydb::{Db, Durability, Options, Result, WriteBatch, merge};
+use tinydb::{Db, Durability, Options, Result, WriteBatch};
 
 use crate::support::{check_directory, dump};
 
@@ -13,7 +13,8 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Every batch puts its own number here, so the newest batch can be read off.
 const MARK: &[u8] = b"mark";
 
-/// Every batch appends its own number here, so one that is applied twice or not at all shows.
+/// Every batch appends its own number here, so one that is applied twice or not at all shows. Wants
+/// the merge operator `Append` with a plus sign.
 const LIST: &[u8] = b"list";
 
 /// What the workload does in turn.
@@ -273,6 +274,5 @@ impl Script {
 }
 
 pub(crate) fn open(disk: &SimDisk, options: &Options) -> Result<Db> {
-    let options = options.clone().merge_operator(merge::Append::new("+"));
-    Db::open_on(Arc::new(disk.clone()), options)
+    Db::open_on(Arc::new(disk.clone()), options.clone())
 }
