@@ -22,7 +22,7 @@ use super::outputs::{Outputs, record_of, remove_tables};
 use super::pressure::Pressure;
 use super::publish::Edit;
 use super::retention::{Hooks, Retention, Sink};
-use super::run::RunCursor;
+use super::run::PlainRun;
 use super::{Engine, Frozen, lock};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
@@ -136,7 +136,7 @@ impl Engine {
         let mut retention = Retention::new(self.hooks(false), now_secs(&*self.options.clock));
         let range_tombstones = memtable.range_tombstones();
         let mask = range_tombstones.clone().map(|list| Arc::new(Mask::new(vec![list], u64::MAX)));
-        let rows = RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable)));
+        let rows = PlainRun::Memtable(MemtableCursor::new(Arc::clone(memtable)));
         let mut rows = rows.masked(mask.as_ref());
         if let Some(list) = range_tombstones {
             target.outputs.set_range_tombstones(list);

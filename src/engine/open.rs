@@ -250,14 +250,9 @@ fn assemble(
     let version = Arc::new(version_of(&manifest, &storage, &options));
     let changed = Arc::new(Condvar::new());
     let meter = Arc::new(ReadMeter::new(Arc::clone(&changed)));
-    let view = View {
-        active: Arc::clone(&memtable),
-        frozen: Vec::new(),
-        version,
-        hash_seed: manifest.hash_seed,
-        merger: options.merger.clone(),
-        meter: Arc::clone(&meter),
-    };
+    let (active, merger) = (Arc::clone(&memtable), options.merger.clone());
+    let view =
+        View::new(active, Vec::new(), version, manifest.hash_seed, merger, Arc::clone(&meter));
     Engine {
         database_id: manifest.database_id,
         hash_seed: manifest.hash_seed,

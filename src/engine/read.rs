@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::run::RunCursor;
+use super::run::PlainRun;
 use super::view::View;
 use crate::cursor::{MergingCursor, VisibleCursor};
 use crate::error::Result;
@@ -198,7 +198,7 @@ impl View {
         let mut runs = Vec::new();
         for memtable in std::iter::once(&self.active).chain(&self.frozen) {
             if memtable.find(key, hash, seqno).is_some() {
-                let run = RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable)));
+                let run = PlainRun::Memtable(MemtableCursor::new(Arc::clone(memtable)));
                 runs.push(run.masked(mask.as_ref()));
             }
         }
@@ -208,7 +208,7 @@ impl View {
             let seed = table.hash_seed();
             let hash = if seed == self.hash_seed { hash } else { hash_key(key, seed) };
             if table.may_contain(hash)? {
-                let run = RunCursor::Table(Box::new(TableCursor::new(Arc::clone(table))));
+                let run = PlainRun::Table(Box::new(TableCursor::new(Arc::clone(table))));
                 runs.push(run.masked(mask.as_ref()));
             }
         }

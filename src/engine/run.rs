@@ -56,15 +56,23 @@ impl Parts for LevelTables {
 
 /// A position in a memtable, in a table or in a level.
 #[derive(Debug)]
+pub(crate) enum PlainRun {
+    Memtable(MemtableCursor),
+    Table(Box<TableCursor>),
+    Level(Box<ConcatCursor<LevelTables>>),
+}
+
+/// The same, or what range tombstones leave of it. The first three stand here again because a
+/// scan without range tombstones, which is nearly every one, then calls them directly.
+#[derive(Debug)]
 pub(crate) enum RunCursor {
     Memtable(MemtableCursor),
     Table(Box<TableCursor>),
     Level(Box<ConcatCursor<LevelTables>>),
-    /// Any of these, without the rows that range tombstones cover.
-    Masked(Box<MaskedCursor<RunCursor>>),
+    Masked(Box<MaskedCursor<PlainRun>>),
 }
 
-impl RunCursor {
+impl PlainRun {
     /// A cursor over the tables of a run of `version`.
     pub(super) fn over(version: &Version, run: &Range<usize>) -> Result<Self> {
         let tables = version.tables().get(run.clone()).unwrap_or_default();
@@ -74,127 +82,132 @@ impl RunCursor {
         })
     }
 
+    /// The same without the rows that `mask` covers, if there is one.
+    pub(super) fn masked(self, mask: Option<&Arc<Mask>>) -> RunCursor {
+        match (mask, self) {
+            (Some(mask), run) => {
+                RunCursor::Masked(Box::new(MaskedCursor::new(run, Arc::clone(mask))))
+            }
+            (None, Self::Memtable(cursor)) => RunCursor::Memtable(cursor),
+            (None, Self::Table(cursor)) => RunCursor::Table(cursor),
+            (None, Self::Level(cursor)) => RunCursor::Level(cursor),
+        }
+    }
+}
+
+impl RunCursor {
     /// Which table of its run the row is from.
     pub(super) fn part_index(&self) -> usize {
         match self {
             Self::Level(level) => level.part_index(),
-            Self::Masked(masked) => masked.run().part_index(),
+            Self::Masked(masked) => match masked.run() {
+                PlainRun::Level(level) => level.part_index(),
+                PlainRun::Memtable(_) | PlainRun::Table(_) => 0,
+            },
             Self::Memtable(_) | Self::Table(_) => 0,
-        }
-    }
-
-    /// The same without the rows that `mask` covers, if there is one.
-    pub(super) fn masked(self, mask: Option<&Arc<Mask>>) -> Self {
-        match mask {
-            Some(mask) => Self::Masked(Box::new(MaskedCursor::new(self, Arc::clone(mask)))),
-            None => self,
         }
     }
 }
 
-/// Calls the same method on whichever cursor it is.
-macro_rules! either {
-    ($self:expr, $cursor:ident => $call:expr) => {
-        match $self {
-            RunCursor::Memtable($cursor) => $call,
-            RunCursor::Table($cursor) => $call,
-            RunCursor::Level($cursor) => $call,
-            RunCursor::Masked($cursor) => $call,
+/// Implements [`Cursor`] for an enum of cursors: each call goes to whichever it is.
+macro_rules! cursor_of_variants {
+    ($name:ident: $($variant:ident),+) => {
+        impl Cursor for $name {
+            fn seek_first(&mut self) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.seek_first(),)+ }
+            }
+
+            fn seek_last(&mut self) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.seek_last(),)+ }
+            }
+
+            fn seek(&mut self, key: &[u8], seqno: u64) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.seek(key, seqno),)+ }
+            }
+
+            fn seek_for_prev(&mut self, key: &[u8], seqno: u64) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.seek_for_prev(key, seqno),)+ }
+            }
+
+            #[inline]
+            fn next(&mut self) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.next(),)+ }
+            }
+
+            #[inline]
+            fn prev(&mut self) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.prev(),)+ }
+            }
+
+            #[inline]
+            fn next_key(&mut self) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.next_key(),)+ }
+            }
+
+            #[inline]
+            fn prev_has_same_key(&mut self) -> Result<bool> {
+                match self { $(Self::$variant(cursor) => cursor.prev_has_same_key(),)+ }
+            }
+
+            #[inline]
+            fn newest_seqno(&self) -> u64 {
+                match self { $(Self::$variant(cursor) => cursor.newest_seqno(),)+ }
+            }
+
+            fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.skip_forward(end),)+ }
+            }
+
+            fn skip_backward(&mut self, start: &[u8]) -> Result<()> {
+                match self { $(Self::$variant(cursor) => cursor.skip_backward(start),)+ }
+            }
+
+            #[inline]
+            fn is_plainly_visible(&self, snapshot: u64) -> bool {
+                match self { $(Self::$variant(cursor) => cursor.is_plainly_visible(snapshot),)+ }
+            }
+
+            #[inline]
+            fn valid(&self) -> bool {
+                match self { $(Self::$variant(cursor) => cursor.valid(),)+ }
+            }
+
+            #[inline]
+            fn key(&self) -> &[u8] {
+                match self { $(Self::$variant(cursor) => cursor.key(),)+ }
+            }
+
+            #[inline]
+            fn seqno(&self) -> u64 {
+                match self { $(Self::$variant(cursor) => cursor.seqno(),)+ }
+            }
+
+            #[inline]
+            fn kind(&self) -> Kind {
+                match self { $(Self::$variant(cursor) => cursor.kind(),)+ }
+            }
+
+            #[inline]
+            fn expires_at(&self) -> u64 {
+                match self { $(Self::$variant(cursor) => cursor.expires_at(),)+ }
+            }
+
+            #[inline]
+            fn value(&self) -> &[u8] {
+                match self { $(Self::$variant(cursor) => cursor.value(),)+ }
+            }
+
+            #[inline]
+            fn location(&self) -> Location {
+                match self { $(Self::$variant(cursor) => cursor.location(),)+ }
+            }
+
+            fn owned_value(&self) -> Value<'static> {
+                match self { $(Self::$variant(cursor) => cursor.owned_value(),)+ }
+            }
         }
     };
 }
 
-impl Cursor for RunCursor {
-    fn seek_first(&mut self) -> Result<()> {
-        either!(self, cursor => cursor.seek_first())
-    }
-
-    fn seek_last(&mut self) -> Result<()> {
-        either!(self, cursor => cursor.seek_last())
-    }
-
-    fn seek(&mut self, key: &[u8], seqno: u64) -> Result<()> {
-        either!(self, cursor => cursor.seek(key, seqno))
-    }
-
-    fn seek_for_prev(&mut self, key: &[u8], seqno: u64) -> Result<()> {
-        either!(self, cursor => cursor.seek_for_prev(key, seqno))
-    }
-
-    #[inline]
-    fn next(&mut self) -> Result<()> {
-        either!(self, cursor => cursor.next())
-    }
-
-    #[inline]
-    fn prev(&mut self) -> Result<()> {
-        either!(self, cursor => cursor.prev())
-    }
-
-    #[inline]
-    fn next_key(&mut self) -> Result<()> {
-        either!(self, cursor => cursor.next_key())
-    }
-
-    #[inline]
-    fn prev_has_same_key(&mut self) -> Result<bool> {
-        either!(self, cursor => cursor.prev_has_same_key())
-    }
-
-    #[inline]
-    fn newest_seqno(&self) -> u64 {
-        either!(self, cursor => cursor.newest_seqno())
-    }
-
-    fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
-        either!(self, cursor => cursor.skip_forward(end))
-    }
-
-    fn skip_backward(&mut self, start: &[u8]) -> Result<()> {
-        either!(self, cursor => cursor.skip_backward(start))
-    }
-
-    #[inline]
-    fn is_plainly_visible(&self, snapshot: u64) -> bool {
-        either!(self, cursor => cursor.is_plainly_visible(snapshot))
-    }
-
-    #[inline]
-    fn valid(&self) -> bool {
-        either!(self, cursor => cursor.valid())
-    }
-
-    #[inline]
-    fn key(&self) -> &[u8] {
-        either!(self, cursor => cursor.key())
-    }
-
-    #[inline]
-    fn seqno(&self) -> u64 {
-        either!(self, cursor => cursor.seqno())
-    }
-
-    #[inline]
-    fn kind(&self) -> Kind {
-        either!(self, cursor => cursor.kind())
-    }
-
-    #[inline]
-    fn expires_at(&self) -> u64 {
-        either!(self, cursor => cursor.expires_at())
-    }
-
-    #[inline]
-    fn value(&self) -> &[u8] {
-        either!(self, cursor => cursor.value())
-    }
-
-    #[inline]
-    fn location(&self) -> Location {
-        either!(self, cursor => cursor.location())
-    }
-
-    fn owned_value(&self) -> Value<'static> {
-        either!(self, cursor => cursor.owned_value())
-    }
-}
+cursor_of_variants!(PlainRun: Memtable, Table, Level);
+cursor_of_variants!(RunCursor: Memtable, Table, Level, Masked);

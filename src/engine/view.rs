@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::Tree;
 use super::compaction::ReadMeter;
-use super::run::{Run, RunCursor};
+use super::run::{PlainRun, Run, RunCursor};
 use super::snapshots::Listed;
 use super::version::Version;
 use crate::cursor::{Location, MergingCursor, VisibleCursor};
@@ -32,6 +32,8 @@ use crate::range_tombstones::Mask;
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) active: Arc<Memtable>,
+    /// Whether anything but the active memtable has range tombstones.
+    older_deletes_ranges: bool,
     /// Memtables that wait to be flushed, newest first.
     pub(crate) frozen: Vec<Arc<Memtable>>,
     pub(crate) version: Arc<Version>,
@@ -48,7 +50,21 @@ impl View {
     pub(super) fn next(&self, tree: &Tree, active: Arc<Memtable>, version: Arc<Version>) -> Self {
         let frozen = tree.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.memtable)).collect();
         let (merger, meter) = (self.merger.clone(), Arc::clone(&self.meter));
-        Self { active, frozen, version, hash_seed: self.hash_seed, merger, meter }
+        Self::new(active, frozen, version, self.hash_seed, merger, meter)
+    }
+
+    /// The view of these parts.
+    pub(super) fn new(
+        active: Arc<Memtable>,
+        frozen: Vec<Arc<Memtable>>,
+        version: Arc<Version>,
+        hash_seed: u64,
+        merger: Option<Merger>,
+        meter: Arc<ReadMeter>,
+    ) -> Self {
+        let older_deletes_ranges =
+            version.deletes_ranges() || frozen.iter().any(|memtable| memtable.deletes_ranges());
+        Self { active, older_deletes_ranges, frozen, version, hash_seed, merger, meter }
     }
 }
 
@@ -88,9 +104,7 @@ impl View {
     /// Whether there are range tombstones.
     #[inline]
     pub(super) fn deletes_ranges(&self) -> bool {
-        self.active.deletes_ranges()
-            || self.version.deletes_ranges()
-            || self.frozen.iter().any(|memtable| memtable.deletes_ranges())
+        self.older_deletes_ranges || self.active.deletes_ranges()
     }
 
     /// The seqno of the newest range tombstone over `key` that a reader at `seqno` sees; 0 if there
@@ -124,12 +138,12 @@ impl Pin {
         let mut runs = Vec::new();
         let memtables = std::iter::once(&self.view.active).chain(&self.view.frozen);
         for memtable in memtables.filter(|memtable| !memtable.is_empty()) {
-            let cursor = RunCursor::Memtable(MemtableCursor::new(Arc::clone(memtable)));
+            let cursor = PlainRun::Memtable(MemtableCursor::new(Arc::clone(memtable)));
             cursors.push(cursor.masked(mask.as_ref()));
             runs.push(Run::Memtable(Arc::clone(memtable)));
         }
         for run in self.view.version.run_ranges() {
-            cursors.push(RunCursor::over(&self.view.version, run)?.masked(mask.as_ref()));
+            cursors.push(PlainRun::over(&self.view.version, run)?.masked(mask.as_ref()));
             runs.push(Run::Tables(run.clone()));
         }
         if self.view.version.run_count() > 1 {

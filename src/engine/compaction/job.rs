@@ -26,7 +26,7 @@ use crate::engine::outputs::{Outputs, record_of, remove_tables};
 use crate::engine::publish::Edit;
 use crate::engine::range_deletes::RangeDeletes;
 use crate::engine::retention::{self, Retention, Sink};
-use crate::engine::run::{LevelTables, RunCursor};
+use crate::engine::run::{LevelTables, PlainRun, RunCursor};
 use crate::engine::version::{TableHandle, Version};
 use crate::error::{Error, Result};
 use crate::format::data_block;
@@ -95,10 +95,8 @@ impl Job {
                 table.table()?;
             }
             let run = match run {
-                [only] => RunCursor::Table(Box::new(TableCursor::new(Arc::clone(only.table()?)))),
-                run => {
-                    RunCursor::Level(Box::new(ConcatCursor::new(LevelTables::new(run.to_vec()))))
-                }
+                [only] => PlainRun::Table(Box::new(TableCursor::new(Arc::clone(only.table()?)))),
+                run => PlainRun::Level(Box::new(ConcatCursor::new(LevelTables::new(run.to_vec())))),
             };
             cursors.push(run.masked(mask));
         }
