@@ -10,6 +10,7 @@ mod api;
 mod background;
 #[cfg(feature = "cli")]
 mod cli;
+mod comeback;
 mod compaction;
 mod counters;
 mod crash;

@@ -725,6 +725,9 @@ fn read_manifest(file: &[u8]) -> Value {
         if number(row, 76, 8) != 0 {
             table["range_tombstone_count"] = json!(number(row, 76, 8));
         }
+        if number(row, 84, 8) != 0 {
+            table["cleared_seqno"] = json!(number(row, 84, 8));
+        }
         tables.push(table);
     }
     assert_eq!(keys_at, file.len());

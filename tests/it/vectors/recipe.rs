@@ -461,5 +461,5 @@ fn table_records() -> Vec<TableRecord> {
 fn range_tombstone_records() -> Vec<TableRecord> {
     let [newest, .., oldest] = &table_records()[..] else { panic!("several tables") };
     let newest = TableRecord { max_seqno: 950, range_tombstone_count: 6, ..newest.clone() };
-    vec![newest, oldest.clone()]
+    vec![newest, TableRecord { cleared_seqno: 940, ..oldest.clone() }]
 }

@@ -290,6 +290,9 @@ fn tinydb_reads_every_manifest() {
                 if table.range_tombstone_count != 0 {
                     found["range_tombstone_count"] = json!(table.range_tombstone_count);
                 }
+                if table.cleared_seqno != 0 {
+                    found["cleared_seqno"] = json!(table.cleared_seqno);
+                }
                 found
             })
             .collect();
