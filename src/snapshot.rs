@@ -57,8 +57,9 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if a checksum on the way fails; [`Error::NoMergeOperator`];
-    /// [`Error::Closed`] if the database was closed when the snapshot was taken.
+    /// [`Error::Corrupt`] if a checksum on the way fails; [`Error::NoMergeOperator`] or
+    /// [`Error::Merge`] of a key with merge operands; [`Error::Closed`] if the database was closed
+    /// when the snapshot was taken.
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
         let pin = self.pin()?;

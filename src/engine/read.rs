@@ -123,8 +123,8 @@ impl View {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] by file and offset; [`Error::NoMergeOperator`]; `Io` from opening a
-    /// table.
+    /// `Corrupt` by file and offset; `NoMergeOperator` or `Merge` of a key with operands; `Io` from
+    /// opening a table.
     #[inline]
     pub(crate) fn get(
         &self,

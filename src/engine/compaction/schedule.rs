@@ -12,8 +12,8 @@
 //! - The inputs of running jobs are disjoint, and so are outputs in one level: the picker sees the
 //!   running ones, under the lock of `tree`.
 //! - A claim ends when it is dropped, also by a panic.
-//! - A failed job is tried again only when somebody asks: the next flush, write, `compact` or
-//!   `wait_idle`. Until a retry succeeds, they return its error; a write once.
+//! - A failed job is tried again only when somebody asks: the next flush, `compact` or `wait_idle`.
+//!   Until a retry succeeds, they return its error; a write once.
 //!
 //! Spec: none. I/O: through jobs. Unsafe: none.
 
