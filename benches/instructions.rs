@@ -30,9 +30,9 @@ use data::{Requests, absent_key, fill, is_test, key, options, rows};
 
 /// The cases, and the instructions that each took when they were recorded.
 const CASES: [(&str, f64); 7] = [
-    ("snapshot get hit", 1093.8),
-    ("snapshot get absent", 650.9),
-    ("db get hit", 1267.8),
+    ("snapshot get hit", 695.3),
+    ("snapshot get absent", 232.7),
+    ("db get hit", 860.1),
     ("cursor forward row", 345.1),
     ("cursor backward row", 408.3),
     ("iter row", 633.1),

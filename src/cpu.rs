@@ -1,14 +1,83 @@
-//! What a processor can do that Rust has no words for: prefetch, and compare many bytes at once.
+//! What a processor can do that Rust has no words for: prefetch, compare many bytes at once, and do
+//! more at a time than the oldest of its kind.
 //!
 //! A lookup that touches memory at random waits for one cache line at a time. Where the next
 //! lines are known early, asking for them ahead makes the waits overlap.
+//!
+//! Hot paths are compiled twice from one source, with AVX2 and without ([`run`]): the compiler finds
+//! the wide instructions by itself in loops that are written for it.
 //!
 //! # Invariants
 //!
 //! - A prefetch is a hint: it changes no result, and an offset out of bounds asks for nothing.
 //! - With and without SIMD the answer is the same.
 //!
-//! Spec: none. I/O: none. Unsafe: prefetch instructions, and SSE2, which every x86-64 processor has.
+//! Spec: none. I/O: none. Unsafe: prefetch instructions; SSE2, which every x86-64 processor has;
+//! AVX2, where the processor was asked for it.
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// Work that is compiled once for every processor and once for those with AVX2.
+pub(crate) trait Work {
+    /// What it gives.
+    type Output;
+    /// Does it. `WIDE` tells for which of the two this is compiled, where that should make a
+    /// difference. An implementation, and what it calls, has to be inlined to be compiled twice.
+    fn run<const WIDE: bool>(self) -> Self::Output;
+}
+
+/// Does `work`, with AVX2 where the processor has it.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the test of a byte, then a call")]
+pub(crate) fn run<W: Work>(work: W) -> W::Output {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if has_avx2() {
+        // SAFETY: calling a function with target features requires a processor that has them:
+        // `has_avx2` found all that are named there.
+        #[expect(unsafe_code, reason = "the call of a function with target features; see SAFETY")]
+        return unsafe { run_with_avx2(work) };
+    }
+    work.run::<false>()
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,movbe,popcnt")]
+fn run_with_avx2<W: Work>(work: W) -> W::Output {
+    work.run::<true>()
+}
+
+/// Whether the processor has AVX2 and what came with it; asked once.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the test of a byte")]
+fn has_avx2() -> bool {
+    match KNOWN.load(Relaxed) {
+        HAS_AVX2 => true,
+        HAS_NOT => false,
+        _ => ask_for_avx2(),
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+static KNOWN: AtomicU8 = AtomicU8::new(0);
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const HAS_AVX2: u8 = 1;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const HAS_NOT: u8 = 2;
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cold]
+fn ask_for_avx2() -> bool {
+    let has = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("lzcnt")
+        && is_x86_feature_detected!("movbe")
+        && is_x86_feature_detected!("popcnt");
+    KNOWN.store(if has { HAS_AVX2 } else { HAS_NOT }, Relaxed);
+    has
+}
 
 /// Asks for the cache line of `bytes[offset]`, into every level of cache.
 #[inline(always)]

@@ -244,8 +244,7 @@ impl Db {
         keys.iter()
             .map(|key| {
                 let now = crate::engine::Now::Fixed(pin.now_secs);
-                let hit = pin.view.get(key.as_ref(), pin.seqno, now, false)?;
-                Ok(hit.map(Hit::into_owned_value))
+                pin.view.get(key.as_ref(), pin.seqno, now, false, Hit::into_owned_value)
             })
             .collect()
     }

@@ -63,8 +63,8 @@ impl Snapshot {
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
         let pin = self.pin()?;
-        let hit = pin.view.get(key.as_ref(), pin.seqno, Now::Fixed(pin.now_secs), false)?;
-        Ok(hit.map(crate::engine::Hit::into_value))
+        let now = Now::Fixed(pin.now_secs);
+        pin.view.get(key.as_ref(), pin.seqno, now, false, crate::engine::Hit::into_value)
     }
 
     /// As [`get`](Self::get), with the seqno and the expiry of the row.
@@ -75,11 +75,10 @@ impl Snapshot {
     pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry<'_>>> {
         let pin = self.pin()?;
         let key = key.as_ref();
-        let hit = pin.view.get(key, pin.seqno, Now::Fixed(pin.now_secs), true)?;
-        Ok(hit.map(|hit| {
+        pin.view.get(key, pin.seqno, Now::Fixed(pin.now_secs), true, |hit| {
             let (seqno, expires_at) = (hit.seqno, hit.expires_at);
             Entry::new(SmallBytes::copied(key), hit.into_value(), seqno, expires_at)
-        }))
+        })
     }
 
     /// Whether `key` has a value.

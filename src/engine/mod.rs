@@ -46,6 +46,7 @@ mod background;
 mod cleanup;
 mod commit;
 mod compaction;
+mod fences;
 mod flush;
 mod inspect;
 mod open;
@@ -225,7 +226,7 @@ impl Engine {
     ) -> Result<Option<T>> {
         self.check_open()?;
         let (view, seqno) = self.at_one_moment(ArcSwap::load, |view, seqno| (view, seqno));
-        Ok(view.get(key, seqno, Now::Clock(&*self.options.clock), want_seqno)?.map(take))
+        view.get(key, seqno, Now::Clock(&*self.options.clock), want_seqno, take)
     }
 
     /// Opens the tables that a reader may still want: once the lock is free, whoever opens the

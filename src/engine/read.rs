@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::run::PlainRun;
 use super::view::View;
+use crate::cpu::{self, Work};
 use crate::cursor::{MergingCursor, VisibleCursor};
 use crate::error::Result;
 use crate::format::checksum::hash_key;
@@ -21,7 +22,7 @@ use crate::format::row::Kind;
 use crate::hooks::{Clock, now_secs};
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::storage::Slice;
-use crate::table::{Table, TableCursor};
+use crate::table::{Probe, Table, TableCursor};
 use crate::value::{INLINE_LEN, Value};
 
 /// As many filter lines are asked for at once: about as many as level 0 has tables at rest.
@@ -119,91 +120,98 @@ impl<'v> Hit<'v> {
 }
 
 impl View {
-    /// Finds what a reader at `seqno` and `now` sees of `key`.
+    /// Finds what a reader at `seqno` and `now` sees of `key`, and gives what `take` makes of it.
     ///
     /// # Errors
     ///
     /// `Corrupt` by file and offset; `NoMergeOperator` or `Merge` of a key with operands; `Io` from
     /// opening a table.
-    #[inline]
-    pub(crate) fn get(
-        &self,
-        key: &[u8],
-        seqno: u64,
-        now: Now<'_>,
-        want_seqno: bool,
-    ) -> Result<Option<Hit<'_>>> {
-        if self.deletes_ranges() {
-            return self.get_masked(key, seqno, now);
-        }
-        self.get_above(key, seqno, now, want_seqno, 0)
-    }
-
-    /// As `get`, where there are range tombstones.
-    #[inline(never)]
-    fn get_masked(&self, key: &[u8], seqno: u64, now: Now<'_>) -> Result<Option<Hit<'_>>> {
-        let floor = self.newest_range_tombstone(key, seqno)?;
-        self.get_above(key, seqno, now, true, floor)
-    }
-
-    /// As `get`; rows that are older than `floor` are deleted.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "where nothing is deleted it costs nothing")]
-    fn get_above(
-        &self,
+    #[expect(clippy::inline_always, reason = "its arguments need not pass through memory twice")]
+    pub(crate) fn get<'v, T>(
+        &'v self,
         key: &[u8],
         seqno: u64,
         now: Now<'_>,
         want_seqno: bool,
-        floor: u64,
-    ) -> Result<Option<Hit<'_>>> {
-        // One hash serves the memtables and, but for tables of other databases, the tables.
-        let hash = hash_key(key, self.hash_seed);
-        if self.version.run_count() > 1 {
-            self.prefetch_filters(hash);
+        take: impl FnOnce(Hit<'v>) -> T,
+    ) -> Result<Option<T>> {
+        let wanted = Wanted { key, seqno, now, want_seqno, floor: 0 };
+        if self.deletes_ranges() {
+            return Ok(self.get_masked(wanted)?.map(take));
         }
-        if !self.active.is_empty() || !self.frozen.is_empty() {
-            for memtable in std::iter::once(&self.active).chain(&self.frozen) {
-                let Some(node) = memtable.find(key, hash, seqno) else { continue };
-                let Some(row) = memtable.row(node) else { continue };
-                if row.seqno < floor {
-                    return Ok(None);
-                }
-                match says(row.kind, row.expires_at, now) {
-                    Says::Value => {}
-                    Says::Absent => return Ok(None),
-                    Says::Operand => return self.fold(key, hash, seqno, now).map(Some),
-                }
-                let place = Place::Memtable { memtable, node, value: row.value };
-                return Ok(Some(Hit { seqno: row.seqno, expires_at: row.expires_at, place }));
-            }
-        }
-        self.get_from_tables(key, hash, seqno, now, want_seqno, floor)
+        cpu::run(Get { view: self, wanted, take })
     }
 
-    /// Asks for the lines of the newest tables' filters all at once: each answer decides whether the
-    /// next one is needed, so else a get would wait for one after the other.
-    fn prefetch_filters(&self, hash: u64) {
-        for run in self.version.runs().take(PREFETCH_COUNT) {
-            if let Some(table) = run.only().and_then(|handle| handle.opened()) {
-                table.prefetch_filter(hash);
+    /// As `get`, where there are range tombstones: rows that are older than the newest over the key
+    /// are deleted.
+    #[inline(never)]
+    fn get_masked(&self, wanted: Wanted<'_>) -> Result<Option<Hit<'_>>> {
+        let floor = self.newest_range_tombstone(wanted.key, wanted.seqno)?;
+        let wanted = Wanted { want_seqno: true, floor, ..wanted };
+        let hash = hash_key(wanted.key, self.hash_seed);
+        for memtable in self.memtables() {
+            if let Some(decided) = self.get_from_memtable(memtable, &wanted, hash) {
+                return decided;
             }
+        }
+        cpu::run(GetFromTables { view: self, wanted: &wanted, hash })
+    }
+
+    /// The memtables, newest first.
+    #[inline]
+    fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        std::iter::once(&self.active).chain(&self.frozen)
+    }
+
+    /// What a memtable says of the key; `None` if it holds nothing that the reader sees.
+    #[inline(never)]
+    fn get_from_memtable<'v>(
+        &'v self,
+        memtable: &'v Arc<Memtable>,
+        wanted: &Wanted<'_>,
+        hash: u64,
+    ) -> Option<Result<Option<Hit<'v>>>> {
+        let node = memtable.find(wanted.key, hash, wanted.seqno)?;
+        let row = memtable.row(node)?;
+        let place = Place::Memtable { memtable, node, value: row.value };
+        let hit = Hit { seqno: row.seqno, expires_at: row.expires_at, place };
+        Some(self.decide(row.kind, hit, wanted, hash))
+    }
+
+    /// What the newest visible row of a key, which is `hit`, means.
+    #[inline]
+    fn decide<'v>(
+        &'v self,
+        kind: Kind,
+        hit: Hit<'v>,
+        wanted: &Wanted<'_>,
+        hash: u64,
+    ) -> Result<Option<Hit<'v>>> {
+        if hit.seqno < wanted.floor {
+            return Ok(None);
+        }
+        match kind {
+            Kind::Put if wanted.now.is_after(hit.expires_at) => Ok(None),
+            Kind::Put => Ok(Some(hit)),
+            Kind::Delete => Ok(None),
+            Kind::Merge => self.fold(wanted, hash).map(Some),
         }
     }
 
     /// From a key whose newest visible row is an operand, makes its value.
     #[cold]
-    fn fold(&self, key: &[u8], hash: u64, seqno: u64, now: Now<'_>) -> Result<Hit<'_>> {
+    fn fold(&self, wanted: &Wanted<'_>, hash: u64) -> Result<Hit<'_>> {
+        let Wanted { key, seqno, now, .. } = *wanted;
         let mask = self.mask(seqno)?;
         let mut runs = Vec::new();
-        for memtable in std::iter::once(&self.active).chain(&self.frozen) {
+        for memtable in self.memtables() {
             if memtable.find(key, hash, seqno).is_some() {
                 let run = PlainRun::Memtable(MemtableCursor::new(Arc::clone(memtable)));
                 runs.push(run.masked(mask.as_ref()));
             }
         }
-        for run in self.version.runs() {
-            let Some(handle) = run.find(key) else { continue };
+        for handle in self.version.candidates(key) {
             let table = handle.table()?;
             let seed = table.hash_seed();
             let hash = if seed == self.hash_seed { hash } else { hash_key(key, seed) };
@@ -221,86 +229,101 @@ impl View {
         let place = Place::Folded(cursor.owned_value().into_bytes());
         Ok(Hit { seqno: cursor.seqno(), expires_at: 0, place })
     }
+}
+
+/// What a get asks for.
+#[derive(Clone, Copy)]
+struct Wanted<'g> {
+    key: &'g [u8],
+    seqno: u64,
+    now: Now<'g>,
+    want_seqno: bool,
+    /// Rows that are older are deleted.
+    floor: u64,
+}
+
+/// A get where there are no range tombstones, compiled for each kind of processor.
+struct Get<'v, 'g, F> {
+    view: &'v View,
+    wanted: Wanted<'g>,
+    take: F,
+}
+
+impl<'v, T, F: FnOnce(Hit<'v>) -> T> Work for Get<'v, '_, F> {
+    type Output = Result<Option<T>>;
+
+    /// Most databases that are read much have one table at most and an empty memtable, or one that a
+    /// filter rules out: that much is compiled into one function.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "so that it is compiled for each kind of processor")]
+    fn run<const WIDE: bool>(self) -> Self::Output {
+        let Self { view, wanted, take } = self;
+        let Wanted { key, seqno, want_seqno, .. } = wanted;
+        // One hash serves the memtables and, but for tables of other databases, the tables.
+        let hash = hash_key(key, view.hash_seed);
+        for memtable in view.memtables().filter(|memtable| memtable.may_contain(hash)) {
+            if let Some(decided) = view.get_from_memtable(memtable, &wanted, hash) {
+                return Ok(decided?.map(take));
+            }
+        }
+        if let Some(handle) = view.version.only_table() {
+            let table = handle.table()?;
+            if table.hash_seed() == view.hash_seed {
+                match table.probe::<WIDE>(key, hash, seqno) {
+                    Probe::Absent => return Ok(None),
+                    Probe::Value(value) if !want_seqno => {
+                        let place = Place::Table { table, value: Slice::Borrowed(value) };
+                        return Ok(Some(take(Hit { seqno: 0, expires_at: 0, place })));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(cpu::run(GetFromTables { view, wanted: &wanted, hash })?.map(take))
+    }
+}
+
+/// What the tables say of a key that no memtable decides.
+struct GetFromTables<'v, 'g> {
+    view: &'v View,
+    wanted: &'g Wanted<'g>,
+    /// Of the key, under the database's own seed.
+    hash: u64,
+}
+
+impl<'v> Work for GetFromTables<'v, '_> {
+    type Output = Result<Option<Hit<'v>>>;
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as above")]
-    fn get_from_tables(
-        &self,
-        key: &[u8],
-        hash: u64,
-        seqno: u64,
-        now: Now<'_>,
-        want_seqno: bool,
-        floor: u64,
-    ) -> Result<Option<Hit<'_>>> {
-        // All tables that a database writes share one hash seed: this seldom hashes again.
-        let mut hashed = (self.hash_seed, hash);
-        let run_count = self.version.run_count();
-        let mut probed = 0;
-        for (index, run) in self.version.runs().enumerate() {
-            // In the last run that can hold the key a hit is likely: there the block is located
-            // first and is on its way, as is the filter's line, before the filter is asked.
-            let is_last = index + 1 == run_count;
-            let handle = match run.only() {
-                Some(only) if is_last => only,
-                _ => match run.find(key) {
-                    Some(handle) => handle,
-                    None => continue,
-                },
-            };
+    #[expect(clippy::inline_always, reason = "so that it is compiled for each kind of processor")]
+    fn run<const WIDE: bool>(self) -> Self::Output {
+        let Self { view, wanted, hash: own_hash } = self;
+        let Wanted { key, seqno, want_seqno, floor, .. } = *wanted;
+        // Each answer decides whether the next one is needed. Filter lines that are asked for one
+        // after the other would be waited for one after the other.
+        for handle in view.version.candidates(key).skip(1).take(PREFETCH_COUNT) {
+            if let Some(table) = handle.opened() {
+                table.prefetch_filter(own_hash);
+            }
+        }
+        let mut probed_count = 0;
+        for handle in view.version.candidates(key) {
             if handle.record.max_seqno < floor {
                 continue;
             }
             let table = handle.table()?;
+            // All tables that a database writes share one hash seed: this seldom hashes again.
             let seed = table.hash_seed();
-            let hash = match hashed {
-                (known, hash) if known == seed => hash,
-                _ => hash_key(key, seed),
-            };
-            hashed = (seed, hash);
-            probed += 1;
-            if probed == 2 {
-                self.meter.count_get(hash);
+            let hash = if seed == view.hash_seed { own_hash } else { hash_key(key, seed) };
+            probed_count += 1;
+            if probed_count == 2 {
+                view.meter.count_get(hash);
             }
-            table.prefetch_filter(hash);
-            let located = if is_last { Some(table.locate(key)?) } else { None };
-            if !table.may_contain(hash)? {
-                continue;
-            }
-            let place = match located {
-                Some(place) => place,
-                None => table.locate(key)?,
-            };
-            let found = table.get_at(place, key, hash, seqno, want_seqno)?;
-            let Some(found) = found else { continue };
-            if found.seqno < floor {
-                return Ok(None);
-            }
-            match says(found.kind, found.expires_at, now) {
-                Says::Value => {}
-                Says::Absent => return Ok(None),
-                Says::Operand => return self.fold(key, hash, seqno, now).map(Some),
-            }
+            let Some(found) = table.get::<WIDE>(key, hash, seqno, want_seqno)? else { continue };
             let place = Place::Table { table, value: found.value };
-            return Ok(Some(Hit { seqno: found.seqno, expires_at: found.expires_at, place }));
+            let hit = Hit { seqno: found.seqno, expires_at: found.expires_at, place };
+            return view.decide(found.kind, hit, wanted, own_hash);
         }
         Ok(None)
-    }
-}
-
-/// What the newest visible row of a key says.
-enum Says {
-    Value,
-    Absent,
-    Operand,
-}
-
-#[inline]
-fn says(kind: Kind, expires_at: u64, now: Now<'_>) -> Says {
-    match kind {
-        Kind::Put if now.is_after(expires_at) => Says::Absent,
-        Kind::Put => Says::Value,
-        Kind::Delete => Says::Absent,
-        Kind::Merge => Says::Operand,
     }
 }

@@ -15,6 +15,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::fences::Fences;
 use super::range_deletes::{live_among, range_tombstones_of};
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
@@ -31,36 +32,11 @@ pub(crate) struct Version {
     tables: Vec<Arc<TableHandle>>,
     /// Which tables form the sorted runs: each table of level 0, then each deeper level.
     runs: Vec<Range<usize>>,
+    fences: Fences,
     /// Whether a table has range tombstones.
     deletes_ranges: bool,
     /// Those of them that may cover a row of a table; made when they are first asked for.
     range_tombstones: OnceLock<Arc<RangeTombstones>>,
-}
-
-/// A sorted run: tables with disjoint ranges of keys, in ascending order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Run<'v> {
-    tables: &'v [Arc<TableHandle>],
-}
-
-impl<'v> Run<'v> {
-    /// The table whose range of keys covers `key`.
-    #[inline]
-    pub(crate) fn find(self, key: &[u8]) -> Option<&'v Arc<TableHandle>> {
-        let table = match self.tables {
-            [only] => only,
-            tables => {
-                tables.get(tables.partition_point(|table| table.record.largest.as_slice() < key))?
-            }
-        };
-        table.covers(key).then_some(table)
-    }
-
-    /// Its only table.
-    #[inline]
-    pub(crate) fn only(self) -> Option<&'v Arc<TableHandle>> {
-        if let [only] = self.tables { Some(only) } else { None }
-    }
 }
 
 impl Version {
@@ -87,7 +63,9 @@ impl Version {
             level_before = level;
         }
         let deletes_ranges = tables.iter().any(|table| table.record.range_tombstone_count > 0);
-        Self { tables, runs, deletes_ranges, range_tombstones: OnceLock::new() }
+        let records = tables.iter().map(|table| &table.record);
+        let fences = Fences::new(records.map(|record| (&*record.smallest, &*record.largest)));
+        Self { tables, runs, fences, deletes_ranges, range_tombstones: OnceLock::new() }
     }
 
     /// The version without the tables of these files, and with others.
@@ -136,11 +114,32 @@ impl Version {
         self.runs.len()
     }
 
-    /// The sorted runs, from the newest rows to the oldest.
+    /// Of each sorted run, from the newest rows to the oldest, the table that may hold `key`.
     #[inline]
-    pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let tables = |run: &Range<usize>| self.tables.get(run.clone()).unwrap_or_default();
-        self.runs.iter().map(move |run| Run { tables: tables(run) })
+    pub(crate) fn candidates(&self, key: &[u8]) -> impl Iterator<Item = &Arc<TableHandle>> {
+        let head = self.fences.head(key);
+        let find = move |run: &Range<usize>| self.candidate(run, key, head?);
+        self.runs.iter().filter_map(find)
+    }
+
+    /// Of a sorted run, the table that may hold the key with this head.
+    #[inline]
+    fn candidate(&self, run: &Range<usize>, key: &[u8], head: u64) -> Option<&Arc<TableHandle>> {
+        let table = if run.len() == 1 {
+            self.fences.may_cover(run.start, head).then_some(run.start)
+        } else {
+            let is_below = |table: usize| {
+                self.tables.get(table).is_some_and(|table| table.record.largest.as_slice() < key)
+            };
+            self.fences.find(run, head, is_below)
+        };
+        self.tables.get(table?)
+    }
+
+    /// The table, if there is just one.
+    #[inline]
+    pub(crate) fn only_table(&self) -> Option<&Arc<TableHandle>> {
+        if let [only] = self.tables.as_slice() { Some(only) } else { None }
     }
 
     /// Which tables form each run, as places in [`tables`](Self::tables).
@@ -184,12 +183,6 @@ impl TableHandle {
             checksums: self.checksums,
             table: self.table.clone(),
         }
-    }
-
-    /// Whether `key` lies between the smallest and the largest key of the table.
-    #[inline]
-    pub(crate) fn covers(&self, key: &[u8]) -> bool {
-        self.record.smallest.as_slice() <= key && key <= self.record.largest.as_slice()
     }
 
     /// The table, if it was needed before.

@@ -18,5 +18,6 @@ pub mod preamble;
 pub mod range_tombstone;
 pub mod range_tombstones;
 pub mod row;
+pub(crate) mod short_bytes;
 pub mod table_file;
 pub mod value_ref;

@@ -45,7 +45,8 @@ impl KeyFilter {
     }
 
     /// Whether a key with this hash may have been noted; `false` is certain.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "so that it is compiled for the caller's processor")]
     pub(super) fn may_contain(&self, hash: u64) -> bool {
         let words = self.block(hash).iter().zip(wide_mask(hash));
         words.fold(0, |missing, (word, bits)| missing | (bits & !word.load(Relaxed))) == 0

@@ -179,6 +179,13 @@ impl Memtable {
         Ok(())
     }
 
+    /// Whether a key with this hash may have a row; `false` is certain.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "so that it is compiled for the caller's processor")]
+    pub(crate) fn may_contain(&self, hash: u64) -> bool {
+        self.first() != NONE && self.filter.may_contain(hash)
+    }
+
     /// The number of the newest version of `key` that is not newer than `seqno`, of any kind.
     /// `hash` is the one that the key's rows were inserted with.
     ///

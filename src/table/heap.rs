@@ -7,7 +7,8 @@
 
 use bytes::Bytes;
 
-use super::reader::{Found, Table};
+use super::get::Found;
+use super::reader::Table;
 use crate::error::Result;
 use crate::format::checksum::fingerprint;
 use crate::format::data_block::{self, DataBlock, Layout};

@@ -19,6 +19,7 @@
 //! Unsafe: none.
 
 mod cursor;
+mod get;
 mod heap;
 mod open;
 mod output;
@@ -31,6 +32,7 @@ mod verify;
 mod writer;
 
 pub(crate) use cursor::TableCursor;
+pub(crate) use get::Probe;
 pub(crate) use reader::Table;
 pub use settings::{TableInfo, TableSettings};
 pub use writer::TableWriter;

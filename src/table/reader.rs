@@ -1,13 +1,8 @@
-//! Reading a table: get one row.
-//!
-//! ```text
-//!   get ─▶ filter line: surely absent? ─▶ index: which block ─▶ fingerprints: which row ─▶ key, value
-//! ```
+//! A table that is open for reading, and its parts: filter, index, blocks, values.
 //!
 //! # Invariants
 //!
-//! - A get through a mapped table costs two dependent cache misses where filter and index are in
-//!   the cache: the head of the block, and the row.
+//! - Every part was proved or verified before what it says is used, now or earlier.
 //!
 //! Spec: `format-spec/03-table.md`, "Point lookup". I/O: through a `Region`. Unsafe: none.
 
@@ -20,13 +15,11 @@ use zerocopy::FromBytes;
 use super::verified::{ChunkedRegion, Verified};
 use crate::cpu::prefetch;
 use crate::error::{Error, Result};
-use crate::format::checksum::fingerprint;
-use crate::format::data_block::{self, DataBlock, Layout, Lookup, lookup};
+use crate::format::data_block::{self, DataBlock, Layout};
 use crate::format::error::FormatError;
 use crate::format::filter::Filter;
 use crate::format::index::{Index, IndexLayout, Search};
 use crate::format::range_tombstones::RangeTombstoneRegion;
-use crate::format::row::Kind;
 use crate::format::table_file::{self, TableFile};
 use crate::format::value_ref::ValueRef;
 use crate::options::ChecksumPolicy;
@@ -54,23 +47,6 @@ pub(crate) struct Table {
     /// The region of range tombstones, verified and parsed, if there is one.
     pub(super) range_tombstones: Option<Bytes>,
     pub(super) policy: ChecksumPolicy,
-}
-
-/// The row that a lookup found.
-#[derive(Clone, Debug)]
-pub(crate) struct Found<'t> {
-    pub(crate) kind: Kind,
-    /// 0 unless it was asked for.
-    pub(crate) seqno: u64,
-    pub(crate) expires_at: u64,
-    pub(crate) value: Slice<'t>,
-}
-
-/// A block of a table, and where it starts, in bytes from the start of the data region.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    block: usize,
-    offset: u64,
 }
 
 /// Shows no bytes of the file: they are the user's, and many.
@@ -183,144 +159,12 @@ impl Table {
             .map_err(|error| self.corrupt(self.index.offset(), error))
     }
 
-    /// A block of a mapped file; its checksum held, now or earlier.
-    #[inline]
-    pub(super) fn mapped_block(&self, block: usize) -> Result<DataBlock<'_>> {
-        let offset = self.block_offset(block)?;
-        self.mapped_block_at(Place { block, offset })
-    }
-
-    #[inline]
-    fn mapped_block_at(&self, place: Place) -> Result<DataBlock<'_>> {
-        DataBlock::parse_again(self.verified_bytes(place)?).ok_or_else(|| {
-            self.corrupt(self.data_offset + place.offset, data_block::HEADER.broken(0))
-        })
-    }
-
-    /// A verified block of a mapped file, and what follows it.
-    #[inline]
-    fn verified_bytes(&self, place: Place) -> Result<&[u8]> {
-        let start = usize::try_from(place.offset).unwrap_or(usize::MAX);
-        let bytes = self.data().and_then(|data| data.get(start..)).unwrap_or_default();
-        if !self.blocks.is_verified(place.block) {
-            self.first_touch(place, bytes)?;
-        }
-        Ok(bytes)
-    }
-
-    /// Proves and verifies the block that starts `bytes`.
-    #[cold]
-    fn first_touch(&self, place: Place, bytes: &[u8]) -> Result<()> {
-        let base = self.data_offset + place.offset;
-        let parsed = DataBlock::parse(bytes).map_err(|error| self.corrupt(base, error))?;
-        self.blocks.check(place.block, || self.verify_block(&parsed, base))
-    }
-
     pub(super) fn verify_block(&self, block: &DataBlock<'_>, base: u64) -> Result<()> {
         if block.checksum_matches(self.file_id, base) {
             Ok(())
         } else {
             Err(self.corrupt(base, data_block::CHECKSUM.broken(0)))
         }
-    }
-
-    /// Where to look for `key`, if the table has it; asks for the memory there, so that it is on its
-    /// way while the caller does other things.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`] if a checksum of the index fails.
-    #[inline]
-    pub(crate) fn locate(&self, key: &[u8]) -> Result<Place> {
-        let block = self.search(key)?;
-        let offset = self.block_offset(block)?;
-        if let (Some(data), Ok(start)) = (self.data(), usize::try_from(offset)) {
-            // The header and the fingerprints.
-            prefetch(data, start);
-            prefetch(data, start + 64);
-        }
-        Ok(Place { block, offset })
-    }
-
-    /// Finds the newest version of `key` with a seqno of at most `seqno`, of whatever kind, from
-    /// where [`locate`](Self::locate) said on.
-    ///
-    /// `hash` is that of the key under [`hash_seed`](Self::hash_seed). The row's seqno is read
-    /// only if `want_seqno`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`] if a checksum fails or a row is broken, by file and offset.
-    #[inline]
-    pub(crate) fn get_at(
-        &self,
-        mut place: Place,
-        key: &[u8],
-        hash: u64,
-        seqno: u64,
-        want_seqno: bool,
-    ) -> Result<Option<Found<'_>>> {
-        // Where no row is newer than the snapshot, seqnos need not be looked at.
-        let seqno = if self.max_seqno <= seqno { u64::MAX } else { seqno };
-        if self.data.is_none() {
-            return self.get_from_heap(place.block, key, hash, seqno);
-        }
-        loop {
-            let bytes = self.verified_bytes(place)?;
-            match lookup(bytes, key, fingerprint(hash), seqno) {
-                Lookup::Found { plain: Some(value), .. } if !want_seqno => {
-                    let value = Slice::Borrowed(value);
-                    return Ok(Some(Found { kind: Kind::Put, seqno: 0, expires_at: 0, value }));
-                }
-                Lookup::Found { row, .. } => {
-                    return self.found(&self.mapped_block_at(place)?, place, row).map(Some);
-                }
-                Lookup::Absent { continues: false } => return Ok(None),
-                Lookup::Absent { continues: true } => match self.next_place(place)? {
-                    Some(next) => place = next,
-                    None => return Ok(None),
-                },
-                Lookup::Broken => return Err(self.broken_lookup(place, key, hash, seqno)),
-            }
-        }
-    }
-
-    /// Why a lookup failed.
-    #[cold]
-    fn broken_lookup(&self, place: Place, key: &[u8], hash: u64, seqno: u64) -> Error {
-        let base = self.data_offset + place.offset;
-        let found = self.mapped_block_at(place).and_then(|block| {
-            let row = block.find(key, fingerprint(hash), seqno);
-            let value = row.and_then(|row| row.map_or(Ok(&[][..]), |row| block.value(row)));
-            value.map_err(|error| self.corrupt(base, error))
-        });
-        // A file that changes under the map may read well the second time.
-        found.err().unwrap_or_else(|| self.corrupt(base, data_block::CHECKSUM.broken(0)))
-    }
-
-    /// The block that goes on with the last key of the one at `place`.
-    #[cold]
-    fn next_place(&self, place: Place) -> Result<Option<Place>> {
-        let block = place.block + 1;
-        if block >= self.index_layout.block_count() {
-            return Ok(None);
-        }
-        Ok(Some(Place { block, offset: self.block_offset(block)? }))
-    }
-
-    /// A row with all that a reader may want of it.
-    fn found<'t>(&'t self, block: &DataBlock<'t>, place: Place, row: u32) -> Result<Found<'t>> {
-        let base = self.data_offset + place.offset;
-        let read = || {
-            let (kind, out_of_line) = block.kind(row)?;
-            let (seqno, expires_at) = (block.seqno(row)?, block.expires_at(row)?);
-            Ok((kind, out_of_line, seqno, expires_at, block.value(row)?))
-        };
-        let (kind, out_of_line, seqno, expires_at, value) =
-            read().map_err(|error| self.corrupt(base, error))?;
-        let value =
-            if out_of_line { self.long_value(value, base)? } else { Slice::Borrowed(value) };
-        Ok(Found { kind, seqno, expires_at, value })
     }
 
     /// The value that a reference in the block at `base` speaks of, verified.

@@ -94,6 +94,20 @@ impl ChunkedRegion {
         self.bytes.get(..self.payload_len).unwrap_or_default()
     }
 
+    /// Whether the chunk of the byte at `place` was verified before.
+    #[inline]
+    pub(super) fn is_verified_at(&self, place: usize) -> bool {
+        self.verified.is_verified(place / CHUNK_LEN)
+    }
+
+    /// Whether all chunks of `range` were verified before.
+    #[inline]
+    pub(super) fn is_verified(&self, range: Range<usize>) -> bool {
+        let (first, last) = (range.start / CHUNK_LEN, range.end.saturating_sub(1) / CHUNK_LEN);
+        let is_verified = |chunk| self.verified.is_verified(chunk);
+        is_verified(first) && (last <= first || (first + 1..=last).all(is_verified))
+    }
+
     /// Where the region starts, in bytes from the start of the file.
     pub(super) fn offset(&self) -> u64 {
         self.offset

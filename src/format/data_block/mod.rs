@@ -39,6 +39,7 @@ mod verify;
 mod view;
 
 pub use builder::{BlockBuilder, seal};
+pub(crate) use lookup::lookup_compiled;
 pub use lookup::{Lookup, lookup};
 pub use view::{DataBlock, Layout};
 

@@ -33,10 +33,12 @@ use crate::format::error::rules;
 
 mod builder;
 mod parts;
+mod search;
 mod view;
 
 pub use builder::{IndexBuilder, shortest_separator};
-pub use view::{Index, IndexLayout, Search};
+pub use search::Search;
+pub use view::{Index, IndexLayout};
 
 rules! { RULES:
     HEADER = "I1", "the region starts with the 64-byte header and its magic TDIX";

@@ -1,4 +1,4 @@
-//! Searching the index in place.
+//! The index in place: its arrays, and what stands in them.
 //!
 //! The levels above the heads are few, and verified when a table is opened. Of the others a search
 //! names the bytes that it is about to use to its caller (`touch`), who verifies the checksum of
@@ -7,16 +7,14 @@
 //! Spec: `format-spec/05-index.md`. I/O: none. Unsafe: none.
 
 use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use zerocopy::FromBytes;
-use zerocopy::little_endian::{U32, U64};
+use zerocopy::little_endian::U32;
 
 use super::{
     BLOCK_SIZE, BLOCKS, FANOUT, FIT, FLAG_CONTINUED, FLAG_UNIFORM, HEAD, HEADER, HEADER_LEN,
-    IndexHeader, LEVELS, MAGIC, NODE_LEN, OFFSET_UNIT, OFFSETS, RESERVED, SEPARATOR, head_of,
-    level_lens,
+    IndexHeader, LEVELS, MAGIC, NODE_LEN, OFFSET_UNIT, OFFSETS, RESERVED, SEPARATOR, level_lens,
 };
 use crate::format::data_block::round_up;
 use crate::format::error::FormatError;
@@ -75,7 +73,7 @@ impl IndexLayout {
 
     /// Start and number of entries of the levels above the heads, and of the heads.
     #[inline]
-    fn levels_from_the_root(&self) -> (&[(usize, usize)], (usize, usize)) {
+    pub(super) fn levels_from_the_root(&self) -> (&[(usize, usize)], (usize, usize)) {
         let levels = self.levels.get(..self.level_count).unwrap_or_default();
         levels.split_last().map_or((&[], (0, 1)), |(heads, upper)| (upper, *heads))
     }
@@ -86,16 +84,6 @@ impl IndexLayout {
     pub fn block_size(&self) -> Option<u32> {
         (self.flags & FLAG_UNIFORM != 0).then_some(self.block_size)
     }
-}
-
-/// What a search asks for: the block where the internal key would stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Search {
-    /// The block whose separator is the last one not above the key.
-    Block(usize),
-    /// As `Block`, but the separator is the key itself and the key may have begun a block earlier:
-    /// look there first, if that block says that its last key goes on.
-    BlockOrOneBefore(usize),
 }
 
 /// An index region, read in place. It owns its layout, or borrows that of an open table.
@@ -211,37 +199,6 @@ impl<'a, L: Borrow<IndexLayout>> Index<'a, L> {
         self.bytes.get(HEADER_LEN..HEADER_LEN + self.layout().prefix_len).unwrap_or_default()
     }
 
-    /// The entries of the node that starts at `start`; zeros if that is outside the region.
-    #[inline]
-    fn node(&self, start: usize) -> &'a [U64; FANOUT] {
-        static NONE: [U64; FANOUT] = [U64::ZERO; FANOUT];
-        let words = self.bytes.get(start..).map(<[U64; FANOUT]>::ref_from_prefix);
-        words.and_then(Result::ok).map_or(&NONE, |(words, _)| words)
-    }
-
-    /// The last entry of the heads that is not above `head`; 0 if all are.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call would move the layout through memory")]
-    fn last_not_above<E>(
-        &self,
-        head: u64,
-        touch: &impl Fn(Range<usize>) -> Result<(), E>,
-    ) -> Result<(usize, u64), E> {
-        let (upper, heads) = self.layout().levels_from_the_root();
-        let mut entry = 0;
-        for (start, entry_count) in upper {
-            let place = place_in_node(self.node(start + entry * NODE_LEN), head);
-            // Behind the last entry of a level stands padding.
-            entry = (entry * FANOUT + place).min(entry_count - 1);
-        }
-        let (start, entry_count) = heads;
-        let start = start + entry * NODE_LEN;
-        touch(start..start + NODE_LEN)?;
-        let words = self.node(start);
-        let entry = (entry * FANOUT + place_in_node(words, head)).min(entry_count - 1);
-        Ok((entry, word_at(words, entry)))
-    }
-
     /// The separator of a block, without the prefix.
     ///
     /// # Errors
@@ -277,7 +234,8 @@ impl<'a, L: Borrow<IndexLayout>> Index<'a, L> {
     /// # Errors
     ///
     /// Rule I9 if there is no such block; what `touch` says of the offset's chunk.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a multiplication, mostly")]
     pub fn block_offset<E: From<FormatError>>(
         &self,
         block: usize,
@@ -297,89 +255,4 @@ impl<'a, L: Borrow<IndexLayout>> Index<'a, L> {
             _ => Err(OFFSETS.broken(at as u64).into()),
         }
     }
-
-    /// Finds the block that holds `key`, if any block of the table does.
-    ///
-    /// # Errors
-    ///
-    /// A broken rule of chapter 05 on the way; what `touch` says of the chunks it needs.
-    ///
-    /// # Cost
-    ///
-    /// A node of 128 bytes a level. Where the head of a separator is that of the key (a tie), a
-    /// binary search of the separators that share it.
-    #[inline]
-    pub fn search<E: From<FormatError>>(
-        &self,
-        key: &[u8],
-        touch: &impl Fn(Range<usize>) -> Result<(), E>,
-    ) -> Result<Search, E> {
-        let prefix = self.prefix();
-        if !key.starts_with(prefix) {
-            let last = self.layout().block_count - 1;
-            return Ok(Search::Block(if key < prefix { 0 } else { last }));
-        }
-        let head = head_of(key, self.layout().head_offset);
-        let (block, found) = self.last_not_above(head, touch)?;
-        if found != head {
-            return Ok(Search::Block(block));
-        }
-        self.search_ties(key.get(prefix.len()..).unwrap_or_default(), head, block, touch)
-    }
-
-    /// Decides among the blocks up to `last` whose head is that of the key, and the one before.
-    #[cold]
-    fn search_ties<E: From<FormatError>>(
-        &self,
-        rest: &[u8],
-        head: u64,
-        last: usize,
-        touch: &impl Fn(Range<usize>) -> Result<(), E>,
-    ) -> Result<Search, E> {
-        let before = match head.checked_sub(1) {
-            Some(below) => self.last_not_above(below, touch)?,
-            None => (0, head),
-        };
-        let (mut low, mut high) = (before.0, last + 1);
-        if before.1 < head {
-            low += 1;
-        }
-        // The first separator that is not below the key.
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.separator(middle, touch)?.cmp(rest) {
-                Ordering::Less => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        if low <= last && self.separator(low, touch)? == rest {
-            return Ok(if self.layout().has_continued_keys() && low > 0 {
-                Search::BlockOrOneBefore(low)
-            } else {
-                Search::Block(low)
-            });
-        }
-        Ok(Search::Block(low.saturating_sub(1)))
-    }
-}
-
-/// The last of a node's entries that is not above `head`; 0 if all are.
-///
-/// A binary search of four steps whose only branch is the loop's, which the compiler unrolls: a
-/// lookup that guesses nothing wrong lets the next one start before it ends.
-///
-/// Source: Khuong and Morin, "Array Layouts for Comparison-Based Searching", 2.
-#[inline]
-fn place_in_node(words: &[U64; FANOUT], head: u64) -> usize {
-    let mut place = 0;
-    for step in [8, 4, 2, 1] {
-        place += step * usize::from(word_at(words, place + step) <= head);
-    }
-    place
-}
-
-/// The entry at `place` of its node: a node has sixteen.
-#[inline]
-fn word_at(words: &[U64; FANOUT], place: usize) -> u64 {
-    words.get(place % FANOUT).map_or(0, |word| word.get())
 }
