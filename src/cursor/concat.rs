@@ -50,6 +50,11 @@ impl<P: Parts> ConcatCursor<P> {
         self.part
     }
 
+    /// Walks the part that the row is from.
+    pub(crate) fn child_mut(&mut self) -> Option<&mut P::Cursor> {
+        self.child.as_mut()
+    }
+
     /// Enters a part, off its rows; leaves the rows if there is no such part.
     fn enter(&mut self, part: usize) -> Result<Option<&mut P::Cursor>> {
         if self.child.is_none() || self.part != part {

@@ -220,6 +220,11 @@ impl<C: Cursor> VisibleCursor<C> {
         &self.run
     }
 
+    /// The run and the snapshot, if a row of the run is shown as it stands.
+    pub(crate) fn shown_run(&mut self) -> Option<(&mut C, u64)> {
+        (self.shown == Shown::Row).then_some((&mut self.run, self.snapshot))
+    }
+
     /// What a move gives while no row is shown.
     #[cold]
     fn stay(&self) -> Result<bool> {

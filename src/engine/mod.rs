@@ -58,6 +58,7 @@ mod read;
 mod recovery;
 mod retention;
 mod run;
+mod scan;
 mod snapshots;
 mod verify;
 mod version;
@@ -66,8 +67,9 @@ mod write;
 
 pub use inspect::{HookStats, JobStats, LevelStats, RecoveryStats, RunningJob, Stats, WriteStats};
 pub(crate) use read::{Hit, Now};
+pub(crate) use scan::Scan;
 pub use verify::{Problem, VerifyReport};
-pub(crate) use view::{Pin, Scan, View};
+pub(crate) use view::{Pin, View};
 
 use commit::CommitQueue;
 use compaction::{Compactions, ReadMeter};

@@ -19,13 +19,11 @@ use std::sync::Arc;
 
 use super::Tree;
 use super::compaction::ReadMeter;
-use super::run::{PlainRun, Run, RunCursor};
 use super::snapshots::Listed;
 use super::version::Version;
-use crate::cursor::{Location, MergingCursor, VisibleCursor};
 use crate::error::Result;
 use crate::hooks::Merger;
-use crate::memtable::{Memtable, MemtableCursor};
+use crate::memtable::Memtable;
 use crate::range_tombstones::Mask;
 
 /// Memtables and tables, from the newest rows to the oldest.
@@ -78,13 +76,6 @@ pub(crate) struct Pin {
     pub(super) _listed: Option<Listed>,
 }
 
-/// A cursor over everything that a pin sees.
-#[derive(Debug)]
-pub(crate) struct Scan {
-    pub(crate) cursor: VisibleCursor<MergingCursor<RunCursor>>,
-    runs: Vec<Run>,
-}
-
 impl View {
     /// The range tombstones that a reader at `seqno` sees; `None` if there are none.
     ///
@@ -122,55 +113,5 @@ impl View {
             0
         };
         Ok(newest.unwrap_or(0).max(of_tables))
-    }
-}
-
-impl Pin {
-    /// A cursor over what the pin sees, off its rows. Opens the tables of level 0; those of deeper
-    /// levels when the walk comes to them.
-    ///
-    /// # Errors
-    ///
-    /// As opening a table.
-    pub(crate) fn scan(&self) -> Result<Scan> {
-        let mask = self.view.mask(self.seqno)?;
-        let mut cursors = Vec::new();
-        let mut runs = Vec::new();
-        let memtables = std::iter::once(&self.view.active).chain(&self.view.frozen);
-        for memtable in memtables.filter(|memtable| !memtable.is_empty()) {
-            let cursor = PlainRun::Memtable(MemtableCursor::new(Arc::clone(memtable)));
-            cursors.push(cursor.masked(mask.as_ref()));
-            runs.push(Run::Memtable(Arc::clone(memtable)));
-        }
-        for run in self.view.version.run_ranges() {
-            cursors.push(PlainRun::over(&self.view.version, run)?.masked(mask.as_ref()));
-            runs.push(Run::Tables(run.clone()));
-        }
-        if self.view.version.run_count() > 1 {
-            self.view.meter.count_scan();
-        }
-        let merging = MergingCursor::new(cursors);
-        let merger = self.view.merger.clone();
-        Ok(Scan { cursor: VisibleCursor::new(merging, self.seqno, self.now_secs, merger), runs })
-    }
-
-    /// The value that `scan` shows, borrowed from this pin's own data, if it lies in some.
-    pub(crate) fn borrow_value(&self, scan: &Scan) -> Option<&[u8]> {
-        let run = scan.runs.get(scan.cursor.run().child_index())?;
-        match (run, scan.cursor.location()) {
-            (Run::Tables(run), Location::File { offset, len }) => {
-                let index = run.start + scan.cursor.run().child()?.part_index();
-                let table = self.view.version.tables().get(index)?.opened()?;
-                let start = usize::try_from(offset).ok()?;
-                table.region().bytes()?.get(start..start.checked_add(len as usize)?)
-            }
-            (Run::Memtable(memtable), Location::Node(node)) => {
-                // The scan's memtable is one of the pin's: borrow it from there.
-                let memtables = std::iter::once(&self.view.active).chain(&self.view.frozen);
-                let own = memtables.into_iter().find(|own| Arc::ptr_eq(own, memtable))?;
-                Some(own.row(node)?.value)
-            }
-            _ => None,
-        }
     }
 }

@@ -45,7 +45,7 @@ mod tests {
         let bytes: Vec<u8> = (0..40).collect();
         for len in 0..=bytes.len() {
             let a = &bytes[..len];
-            assert!(short_equal(a, &a.to_vec()), "{len}");
+            assert!(short_equal(a, &Vec::from(a)), "{len}");
             assert!(!short_equal(a, &[a, &[0]].concat()), "{len}");
             for place in 0..len {
                 let mut b = a.to_vec();

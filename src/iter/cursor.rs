@@ -83,7 +83,7 @@ impl Cursor<'_> {
     ///
     /// As [`Snapshot::get`](crate::Snapshot::get); also of the other moves.
     pub fn seek_first(&mut self) -> Result<bool> {
-        self.open()?.cursor.seek_first()
+        self.open()?.seek_first()
     }
 
     /// Moves to the last entry; false if there is none.
@@ -92,7 +92,7 @@ impl Cursor<'_> {
     ///
     /// As [`seek_first`](Self::seek_first).
     pub fn seek_last(&mut self) -> Result<bool> {
-        self.open()?.cursor.seek_last()
+        self.open()?.seek_last()
     }
 
     /// Moves to the first entry at or after `key`; false if there is none.
@@ -101,7 +101,7 @@ impl Cursor<'_> {
     ///
     /// As [`seek_first`](Self::seek_first).
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.open()?.cursor.seek(key.as_ref())
+        self.open()?.seek(key.as_ref())
     }
 
     /// Moves to the last entry at or before `key`; false if there is none.
@@ -110,7 +110,7 @@ impl Cursor<'_> {
     ///
     /// As [`seek_first`](Self::seek_first).
     pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.open()?.cursor.seek_for_prev(key.as_ref())
+        self.open()?.seek_for_prev(key.as_ref())
     }
 
     /// Moves to the next entry; false if there is none, or if the cursor is on none.
@@ -122,7 +122,7 @@ impl Cursor<'_> {
     #[inline]
     pub fn next(&mut self) -> Result<bool> {
         match &mut self.state {
-            State::Open(scan) => scan.cursor.next(),
+            State::Open(scan) => scan.next(),
             _ => self.stay(),
         }
     }
@@ -135,7 +135,7 @@ impl Cursor<'_> {
     #[inline]
     pub fn prev(&mut self) -> Result<bool> {
         match &mut self.state {
-            State::Open(scan) => scan.cursor.prev(),
+            State::Open(scan) => scan.prev(),
             _ => self.stay(),
         }
     }
@@ -144,7 +144,7 @@ impl Cursor<'_> {
     #[inline]
     #[must_use]
     pub fn valid(&self) -> bool {
-        matches!(&self.state, State::Open(scan) if scan.cursor.valid())
+        matches!(&self.state, State::Open(scan) if scan.valid())
     }
 
     /// The key; empty if the cursor is on no entry.
@@ -152,7 +152,7 @@ impl Cursor<'_> {
     #[must_use]
     pub fn key(&self) -> &[u8] {
         match &self.state {
-            State::Open(scan) => scan.cursor.key(),
+            State::Open(scan) => scan.key(),
             _ => &[],
         }
     }
@@ -162,7 +162,7 @@ impl Cursor<'_> {
     #[must_use]
     pub fn value(&self) -> &[u8] {
         match &self.state {
-            State::Open(scan) => scan.cursor.value(),
+            State::Open(scan) => scan.value(),
             _ => &[],
         }
     }

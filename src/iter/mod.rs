@@ -184,24 +184,20 @@ impl<'s> Iter<'s> {
     fn advance_front(&mut self) -> Result<bool> {
         let Some(source) = &self.source else { return Ok(false) };
         let found = if let Some(scan) = &mut self.front {
-            scan.cursor.next()?
+            scan.next()?
         } else {
             let scan = self.front.insert(Box::new(source.pin().scan()?));
             match &self.start {
-                Bound::Unbounded => scan.cursor.seek_first()?,
-                Bound::Included(start) => scan.cursor.seek(start)?,
+                Bound::Unbounded => scan.seek_first()?,
+                Bound::Included(start) => scan.seek(start)?,
                 Bound::Excluded(start) => {
-                    let found = scan.cursor.seek(start)?;
-                    if found && scan.cursor.key() == start.as_slice() {
-                        scan.cursor.next()?
-                    } else {
-                        found
-                    }
+                    let found = scan.seek(start)?;
+                    if found && scan.key() == start.as_slice() { scan.next()? } else { found }
                 }
             }
         };
         let Some(scan) = self.front.as_ref().filter(|_| found) else { return Ok(false) };
-        let key = scan.cursor.key();
+        let key = scan.key();
         let inside = match &self.end {
             Bound::Unbounded => true,
             Bound::Included(end) => key <= end.as_slice(),
@@ -214,24 +210,20 @@ impl<'s> Iter<'s> {
     fn advance_back(&mut self) -> Result<bool> {
         let Some(source) = &self.source else { return Ok(false) };
         let found = if let Some(scan) = &mut self.back {
-            scan.cursor.prev()?
+            scan.prev()?
         } else {
             let scan = self.back.insert(Box::new(source.pin().scan()?));
             match &self.end {
-                Bound::Unbounded => scan.cursor.seek_last()?,
-                Bound::Included(end) => scan.cursor.seek_for_prev(end)?,
+                Bound::Unbounded => scan.seek_last()?,
+                Bound::Included(end) => scan.seek_for_prev(end)?,
                 Bound::Excluded(end) => {
-                    let found = scan.cursor.seek_for_prev(end)?;
-                    if found && scan.cursor.key() == end.as_slice() {
-                        scan.cursor.prev()?
-                    } else {
-                        found
-                    }
+                    let found = scan.seek_for_prev(end)?;
+                    if found && scan.key() == end.as_slice() { scan.prev()? } else { found }
                 }
             }
         };
         let Some(scan) = self.back.as_ref().filter(|_| found) else { return Ok(false) };
-        let key = scan.cursor.key();
+        let key = scan.key();
         let inside = match &self.start {
             Bound::Unbounded => true,
             Bound::Included(start) => key >= start.as_slice(),
@@ -242,14 +234,14 @@ impl<'s> Iter<'s> {
 
     fn entry_of(&self, scan: &Scan) -> Option<Entry<'s>> {
         let value = match self.source.as_ref()? {
-            Source::Owned(_) => scan.cursor.owned_value(),
+            Source::Owned(_) => scan.owned_value(),
             Source::Borrowed(pin) => match pin.borrow_value(scan) {
                 Some(value) => Value::borrowed(value),
-                None => scan.cursor.owned_value(),
+                None => scan.owned_value(),
             },
         };
-        let key = SmallBytes::copied(scan.cursor.key());
-        Some(Entry::new(key, value, scan.cursor.seqno(), scan.cursor.expires_at()))
+        let key = SmallBytes::copied(scan.key());
+        Some(Entry::new(key, value, scan.seqno(), scan.expires_at()))
     }
 
     /// Ends the iterator, or gives the entry that a move led to.
@@ -277,7 +269,7 @@ fn remember(scan: Option<&Scan>, key: &mut Option<Vec<u8>>) {
     if let Some(scan) = scan {
         let key = key.get_or_insert_with(Vec::new);
         key.clear();
-        key.extend_from_slice(scan.cursor.key());
+        key.extend_from_slice(scan.key());
     }
 }
 

@@ -31,7 +31,7 @@ mod verified;
 mod verify;
 mod writer;
 
-pub(crate) use cursor::TableCursor;
+pub(crate) use cursor::{TableCursor, Walk};
 pub(crate) use get::Probe;
 pub(crate) use reader::Table;
 pub use settings::{TableInfo, TableSettings};

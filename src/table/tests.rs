@@ -137,9 +137,10 @@ fn check_seeks(table: &Arc<Table>, rows: &[OwnedRow], rng: &mut StdRng) {
 
         let want = rows[start..].first().filter(|row| row.0 == key);
         let (hash, want_seqno) = (hash_key(&key, 9), rng.random_bool(0.5));
-        let got = match rng.random_bool(0.5) {
-            true => table.get::<true>(&key, hash, seqno, want_seqno).unwrap(),
-            false => table.get::<false>(&key, hash, seqno, want_seqno).unwrap(),
+        let got = if rng.random_bool(0.5) {
+            table.get::<true>(&key, hash, seqno, want_seqno).unwrap()
+        } else {
+            table.get::<false>(&key, hash, seqno, want_seqno).unwrap()
         };
         assert_eq!(got.is_some(), want.is_some(), "key {:?} at {seqno}", key.escape_ascii());
         assert!(table.may_contain(hash).unwrap() || want.is_none());

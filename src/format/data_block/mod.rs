@@ -34,6 +34,7 @@ mod builder;
 mod columns;
 mod fields;
 mod lookup;
+mod rows;
 mod search;
 mod verify;
 mod view;
@@ -41,6 +42,7 @@ mod view;
 pub use builder::{BlockBuilder, seal};
 pub(crate) use lookup::lookup_compiled;
 pub use lookup::{Lookup, lookup};
+pub use rows::{Rows, WalkedRow};
 pub use view::{DataBlock, Layout};
 
 rules! { RULES:

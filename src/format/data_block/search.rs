@@ -1,44 +1,14 @@
-//! Finding a row of a block: by fingerprint for a lookup, by key order for a seek; and reading a
-//! plain one whole, for a scan.
+//! Finding a row of a block: by fingerprint for a lookup, by key order for a seek.
 //!
 //! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
 
 use std::cmp::Ordering;
-use std::ops::Range;
 
-use super::{COLUMN_EXPIRY, COLUMN_KIND, COLUMN_SEQNO, CONSTANT, DataBlock, FINGERPRINTS};
+use super::{DataBlock, FINGERPRINTS};
+use crate::cpu::prefetch;
 use crate::format::error::FormatError;
 
 impl DataBlock<'_> {
-    /// Whether the block has neither kinds nor expiries, and no seqno can overflow: then
-    /// [`plain_row`](Self::plain_row) and [`seqno`](Self::seqno) are all there is to a row.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        let width = self.layout.widths & 7;
-        let max_delta = match width {
-            CONSTANT => 0,
-            width => u64::MAX >> (64 - (8 << width.min(3))),
-        };
-        let has_plain_seqnos = self.layout.columns & COLUMN_SEQNO == 0
-            || self
-                .number(self.layout.seqnos, width, 0)
-                .is_some_and(|(base, _)| base.checked_add(max_delta).is_some());
-        self.layout.columns & (COLUMN_KIND | COLUMN_EXPIRY) == 0 && has_plain_seqnos
-    }
-
-    /// Where the key suffix and the value of a row are, in bytes from the start of the block:
-    /// what a scan asks for most, without an error to carry. `None`: ask for the parts.
-    #[inline]
-    #[must_use]
-    pub fn plain_row(&self, row: u32) -> Option<(Range<usize>, Range<usize>)> {
-        if row >= self.layout.row_count {
-            return None;
-        }
-        let (start, end) = self.suffix_range(row)?;
-        let at = |offset| self.layout.keys.wrapping_add(offset) as usize;
-        Some((at(start)..at(end), self.value_range(row).ok()?))
-    }
-
     /// Compares the key of `row` with `key`.
     ///
     /// # Errors
@@ -87,6 +57,16 @@ impl DataBlock<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Asks for the memory that a search of the keys may read, as far as that is not much.
+    pub(crate) fn prefetch_keys(&self) {
+        const MAX_LINES: usize = 16;
+        let start = self.layout.keys as usize;
+        let len = self.layout.key_heap_len as usize;
+        for line in (0..len.div_ceil(64)).take(MAX_LINES) {
+            prefetch(self.bytes, start + 64 * line);
+        }
     }
 
     /// The first row at or after the internal key (`key`, `seqno`); `row_count` if there is none.

@@ -1,69 +1,142 @@
 //! The key of a cursor's row, put together from the prefix of its block and its own suffix.
 //!
+//! ```text
+//!   short   │     ▸ prefix │ suffix ▸     │     both short: each in its place, so that a step
+//!           0             48             64     copies sixteen bytes to where they always go
+//!   long    │ prefix │ suffix               │   else
+//! ```
+//!
 //! # Invariants
 //!
-//! - Behind the prefix there is always room for [`SHORT`] bytes: a short suffix is copied with all
-//!   the bytes that follow it, by two instructions of fixed size instead of a call.
+//! - A short suffix is copied with all the bytes that follow it, by two instructions of fixed size
+//!   instead of a call.
 //!
 //! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
 
-use std::ops::Range;
-
+/// A prefix of up to so many bytes is short.
+const SHORT_PREFIX: usize = 48;
 /// A suffix of up to so many bytes is short.
-const SHORT: usize = 16;
+pub(super) const SHORT_SUFFIX: usize = 16;
 
 /// A prefix and a suffix.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct KeyBuffer {
-    bytes: Vec<u8>,
+    short: [u8; SHORT_PREFIX + SHORT_SUFFIX],
+    start: usize,
+    end: usize,
+    /// Suffixes that are shorter than this go into `short`.
+    short_limit: usize,
+    is_long: bool,
+    long: Vec<u8>,
     prefix_len: usize,
-    len: usize,
+}
+
+impl Default for KeyBuffer {
+    fn default() -> Self {
+        Self {
+            short: [0; SHORT_PREFIX + SHORT_SUFFIX],
+            start: SHORT_PREFIX,
+            end: SHORT_PREFIX,
+            short_limit: 0,
+            is_long: false,
+            long: Vec::new(),
+            prefix_len: 0,
+        }
+    }
 }
 
 impl KeyBuffer {
     /// The key.
     #[inline]
     pub(super) fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        if self.is_long {
+            return &self.long;
+        }
+        match self.short.get(self.start..self.end) {
+            Some(key) => key,
+            None => empty(),
+        }
     }
 
     pub(super) fn clear(&mut self) {
-        self.prefix_len = 0;
-        self.len = 0;
+        self.set_prefix(&[]);
     }
 
     /// Starts a key, for as many suffixes as will come.
     pub(super) fn set_prefix(&mut self, prefix: &[u8]) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(prefix);
         self.prefix_len = prefix.len();
-        self.len = prefix.len();
-        self.bytes.resize(prefix.len() + SHORT, 0);
+        self.start = SHORT_PREFIX.saturating_sub(prefix.len());
+        self.end = SHORT_PREFIX;
+        let room = self.short.get_mut(self.start..SHORT_PREFIX).unwrap_or_default();
+        self.is_long = room.len() < prefix.len();
+        if self.is_long {
+            self.short_limit = 0;
+            self.long.clear();
+            self.long.extend_from_slice(prefix);
+        } else {
+            self.short_limit = SHORT_SUFFIX + 1;
+            room.copy_from_slice(prefix);
+        }
     }
 
-    /// Puts `bytes[range]` behind the prefix; `None` if the range is not within `bytes`.
-    #[inline]
-    pub(super) fn set_suffix(&mut self, bytes: &[u8], range: Range<usize>) -> Option<()> {
-        let suffix = bytes.get(range.clone())?;
-        let room = self.bytes.get_mut(self.prefix_len..).and_then(<[u8]>::first_chunk_mut::<SHORT>);
-        let source = bytes.get(range.start..).and_then(<[u8]>::first_chunk::<SHORT>);
+    /// Puts `len` of the bytes from `start` on behind the prefix; false if there are not so many.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a step of a scan is not to be a call")]
+    pub(super) fn set_suffix(&mut self, bytes: &[u8], (start, len): (usize, usize)) -> bool {
+        let source = bytes.get(start..).and_then(<[u8]>::first_chunk::<SHORT_SUFFIX>);
+        let room = self.short.last_chunk_mut::<SHORT_SUFFIX>();
         match (room, source) {
-            (Some(room), Some(source)) if suffix.len() <= SHORT => {
+            (Some(room), Some(source)) if len < self.short_limit => {
                 *room = *source;
-                self.len = self.prefix_len + suffix.len();
+                self.end = SHORT_PREFIX + len;
+                self.is_long = false;
+                true
             }
-            _ => self.set_long_suffix(suffix),
+            _ => self.copy_suffix(bytes, start, len),
         }
-        Some(())
+    }
+
+    /// Whether suffixes of this length go where sixteen bytes can be copied.
+    pub(super) const fn takes_short(&self, len: usize) -> bool {
+        len < self.short_limit
+    }
+
+    /// Puts another suffix in the place of a short one of the same length: the first of `bytes`.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    pub(super) fn replace_short(&mut self, bytes: &[u8; SHORT_SUFFIX]) {
+        if let Some(room) = self.short.last_chunk_mut::<SHORT_SUFFIX>() {
+            *room = *bytes;
+        }
+    }
+
+    #[inline(never)]
+    fn copy_suffix(&mut self, bytes: &[u8], start: usize, len: usize) -> bool {
+        let suffix = bytes.get(start..).and_then(|rest| rest.get(..len));
+        if let Some(suffix) = suffix {
+            self.set_any_suffix(suffix);
+        }
+        suffix.is_some()
     }
 
     /// Puts a suffix of any length behind the prefix.
-    pub(super) fn set_long_suffix(&mut self, suffix: &[u8]) {
-        self.bytes.truncate(self.prefix_len);
-        self.bytes.extend_from_slice(suffix);
-        self.len = self.bytes.len();
-        self.bytes.resize(self.len.max(self.prefix_len + SHORT), 0);
+    pub(super) fn set_any_suffix(&mut self, suffix: &[u8]) {
+        if self.short_limit > 0 {
+            self.long.clear();
+            let prefix = self.short.get(self.start..SHORT_PREFIX).unwrap_or_default();
+            self.long.extend_from_slice(prefix);
+        } else {
+            self.long.truncate(self.prefix_len);
+        }
+        self.long.extend_from_slice(suffix);
+        self.is_long = true;
     }
+}
+
+/// What is never needed; a call keeps the compiler from choosing between two slices at each step.
+#[cold]
+pub(super) fn empty() -> &'static [u8] {
+    &[]
 }
 
 #[cfg(test)]
@@ -73,16 +146,22 @@ mod tests {
     #[test]
     fn keys_are_prefix_and_suffix_whatever_their_lengths() {
         let bytes: Vec<u8> = (0..100).collect();
-        for prefix_len in [0, 1, 15, 16, 17, 40] {
-            let mut key = KeyBuffer::default();
+        let mut key = KeyBuffer::default();
+        for prefix_len in [0, 1, 47, 48, 49, 15, 100, 16, 0] {
             key.set_prefix(&bytes[..prefix_len]);
+            assert_eq!(key.as_slice(), &bytes[..prefix_len]);
             for range in [0..0, 3..4, 20..36, 20..37, 0..100, 5..6, 84..100, 85..100, 99..100] {
-                assert_eq!(key.set_suffix(&bytes, range.clone()), Some(()));
-                assert_eq!(key.as_slice(), [&bytes[..prefix_len], &bytes[range]].concat());
+                let want = [&bytes[..prefix_len], &bytes[range.clone()]].concat();
+                assert!(key.set_suffix(&bytes, (range.start, range.len())));
+                assert_eq!(key.as_slice(), want);
+                key.set_any_suffix(&bytes[range]);
+                assert_eq!(key.as_slice(), want);
             }
-            assert_eq!(key.set_suffix(&bytes, 99..101), None);
-            key.clear();
-            assert_eq!(key.as_slice(), b"");
+            for (start, len) in [(99, 2), (101, 0), (usize::MAX, 1), (1, usize::MAX)] {
+                assert!(!key.set_suffix(&bytes, (start, len)), "{len} at {start}");
+            }
         }
+        key.clear();
+        assert_eq!(key.as_slice(), b"");
     }
 }

@@ -1,10 +1,10 @@
 //! Walking a table: a block at a time, a row at a time, both ways.
 //!
 //! The cursor keeps the columns of its block and the key of its row; the key's prefix stays in the
-//! buffer while the block lasts, so a step copies the suffix alone. In a plain block, one without
-//! kinds and expiries, that and finding the value is all that a step does. While the rows of a block are
-//! walked, the lines of the next one are asked for, a few with each row: columns that lie apart
-//! would otherwise each wait for memory.
+//! buffer while the block lasts, so a step copies the suffix alone. Unless the rows of a block expire
+//! or a value lies out of line, that and finding the value is all that a step does ([`Walk`]). While
+//! the rows of a block are walked, the lines of the next one are asked for, a few with every fourth
+//! row: columns that lie apart would otherwise each wait for memory.
 //!
 //! # Invariants
 //!
@@ -18,36 +18,41 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::reader::Table;
-use crate::cpu::prefetch;
 use crate::error::Result;
-use crate::format::data_block::{DataBlock, Layout};
-use crate::format::row::Kind;
+use crate::format::data_block::DataBlock;
 use crate::storage::Slice;
 
 mod key;
 mod rows;
+mod walk;
 
-use key::KeyBuffer;
+pub(crate) use walk::Walk;
 
-/// Where the bytes of the current block are.
-#[derive(Clone, Debug)]
-enum Block {
-    /// The cursor is off its rows.
-    None,
-    /// In the map, from this offset of the data region.
-    Mapped(usize),
-    /// Read to the heap.
-    Heap(Bytes),
+/// What the cursor is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    /// No row.
+    Nothing,
+    /// A row that the walk read.
+    Walked,
+    /// A row that had to be looked at.
+    Looked(Looked),
 }
 
-/// Where the value of the current row is.
+/// What only a closer look tells of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Looked {
+    seqno: u64,
+    expires_at: u64,
+    is_long: bool,
+}
+
+/// A value out of line.
 #[derive(Clone, Debug)]
-enum ValueAt {
-    /// In the block.
-    Block(Range<usize>),
-    /// In the mapped file, out of line.
+enum LongValue {
+    /// In the mapped file.
     File(Range<usize>),
-    /// Out of line, read to the heap.
+    /// Read to the heap.
     Heap(Bytes),
 }
 
@@ -62,45 +67,32 @@ enum Direction {
 #[derive(Clone, Debug)]
 pub(crate) struct TableCursor {
     table: Arc<Table>,
-    block: Block,
-    block_index: usize,
+    walk: Walk,
+    on: On,
+    /// The value of a row that was looked at and has it out of line.
+    long_value: Option<LongValue>,
     /// Where the block starts in the file.
     base: u64,
-    layout: Option<Layout>,
-    /// Whether rows of the block are a key, a seqno and a value, and the seqno is read on demand.
-    is_plain: bool,
-    row: u32,
-    key: KeyBuffer,
-    seqno: u64,
-    kind: Kind,
-    expires_at: u64,
-    value: ValueAt,
+    block_index: usize,
     direction: Direction,
-    /// What of the neighbouring block is still to be asked for, in bytes of the data region.
-    ahead: Range<usize>,
-    /// Bytes to ask for with each row.
-    ahead_step: usize,
 }
 
 impl TableCursor {
     /// A cursor off its rows.
     pub(crate) fn new(table: Arc<Table>) -> Self {
+        let mut walk = Walk::default();
+        if let Some(data) = &table.data {
+            walk.piece = data.clone();
+            walk.mapped_at = Some(table.data_offset);
+        }
         Self {
             table,
-            block: Block::None,
-            block_index: 0,
+            walk,
+            on: On::Nothing,
+            long_value: None,
             base: 0,
-            layout: None,
-            is_plain: false,
-            row: 0,
-            key: KeyBuffer::default(),
-            seqno: 0,
-            kind: Kind::Put,
-            expires_at: 0,
-            value: ValueAt::Block(0..0),
+            block_index: 0,
             direction: Direction::Forward,
-            ahead: 0..0,
-            ahead_step: 0,
         }
     }
 
@@ -108,25 +100,10 @@ impl TableCursor {
         self.table.index_layout.block_count()
     }
 
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        bytes_of(&self.table, &self.block)
-    }
-
-    #[inline]
-    fn view(&self) -> Option<DataBlock<'_>> {
-        self.layout.map(|layout| DataBlock::with_layout(self.bytes(), layout))
-    }
-
     fn leave(&mut self) {
-        self.block = Block::None;
-        self.layout = None;
-        self.is_plain = false;
-        self.key.clear();
-        self.seqno = 0;
-        self.kind = Kind::Put;
-        self.expires_at = 0;
-        self.value = ValueAt::Block(0..0);
+        self.walk.leave();
+        self.on = On::Nothing;
+        self.long_value = None;
     }
 
     /// Enters a block, on no row yet.
@@ -134,123 +111,93 @@ impl TableCursor {
         let offset = self.table.block_offset(block_index)?;
         self.base = self.table.data_offset + offset;
         self.block_index = block_index;
-        let layout = if self.table.data().is_some() {
+        if self.walk.mapped_at.is_some() {
             let layout = *self.table.mapped_block(block_index)?.layout();
-            self.block = Block::Mapped(usize::try_from(offset).unwrap_or(usize::MAX));
-            layout
+            self.walk.enter(layout, usize::try_from(offset).unwrap_or(usize::MAX));
         } else {
-            let heap = self.table.heap_block(block_index)?;
-            self.block = Block::Heap(heap.bytes);
-            heap.layout
-        };
-        self.layout = Some(layout);
-        self.plan_ahead(layout);
-        let Self { table, block, key, is_plain, .. } = self;
-        let view = DataBlock::with_layout(bytes_of(table, block), layout);
-        *is_plain = view.is_plain();
-        key.set_prefix(view.prefix());
+            let block = self.table.heap_block(block_index)?;
+            self.walk.piece = block.bytes;
+            self.walk.enter(block.layout, 0);
+        }
         Ok(())
     }
 
-    /// Spreads the lines of the neighbouring block over the rows of this one.
-    fn plan_ahead(&mut self, layout: Layout) {
-        let block_len = layout.block_len();
-        self.ahead = match (&self.block, self.direction) {
-            (Block::Mapped(start), Direction::Forward) => {
-                // Slots are a little longer than their blocks: the estimate need not be exact.
-                let next = self.table.index_layout.block_size();
-                let next = start + next.map_or(block_len, |slot| slot as usize);
-                next..next + block_len
-            }
-            (Block::Mapped(start), Direction::Backward) => {
-                let slot = self.table.index_layout.block_size();
-                let slot = slot.map_or(block_len, |slot| slot as usize);
-                let before = start.saturating_sub(slot);
-                before..before + block_len.min(*start)
-            }
-            _ => 0..0,
+    /// Has the lines of the neighboring block asked for while the rest of this one is walked.
+    fn plan_ahead(&mut self, row: u32) {
+        let Walk { start, layout: Some(layout), mapped_at: Some(_), .. } = self.walk else {
+            return;
         };
-        let lines = block_len.div_ceil(64);
-        self.ahead_step = 64 * lines.div_ceil(layout.row_count().max(1) as usize);
-    }
-
-    #[inline]
-    fn prefetch_ahead(&mut self) {
-        let Some(data) = self.table.data() else { return };
-        let end = (self.ahead.start + self.ahead_step).min(self.ahead.end);
-        while self.ahead.start < end {
-            prefetch(data, self.ahead.start);
-            self.ahead.start += 64;
+        let block_len = layout.block_len();
+        // Slots are a little longer than their blocks: the estimate need not be exact.
+        let slot = self.table.index_layout.block_size();
+        let slot = slot.map_or(block_len, |slot| slot as usize);
+        match self.direction {
+            Direction::Forward => {
+                let next = start.saturating_add(slot);
+                let rows_left = self.walk.row_count.saturating_sub(row);
+                self.walk.plan_ahead(next..next.saturating_add(block_len), rows_left);
+            }
+            Direction::Backward => {
+                let before = start.saturating_sub(slot);
+                self.walk.plan_ahead(before..before + block_len.min(start), row + 1);
+            }
         }
     }
 
     /// Moves onto a row of the current block and reads what every caller wants of it.
-    #[inline]
-    fn settle(&mut self, row: u32) -> Result<()> {
-        let settled = self.try_settle(row);
-        if settled.is_err() {
-            self.leave();
-        }
-        settled
-    }
-
-    #[inline]
-    fn try_settle(&mut self, row: u32) -> Result<()> {
-        self.prefetch_ahead();
-        let Self { table, block, layout: Some(layout), key, .. } = self else { return Ok(()) };
-        let bytes = bytes_of(table, block);
-        let view = DataBlock::with_layout(bytes, *layout);
-        if self.is_plain
-            && let Some((suffix, value)) = view.plain_row(row)
-            && let Some(()) = key.set_suffix(bytes, suffix)
-        {
-            self.row = row;
-            self.value = ValueAt::Block(value);
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a step of a scan is not to be a call")]
+    fn step_to(&mut self, row: u32) -> Result<()> {
+        if self.walk.step_to(row) {
+            self.on = On::Walked;
             return Ok(());
         }
-        self.settle_slowly(row)
+        self.look_at(row)
     }
 
-    /// Moves onto a row of a block that has kinds or expiries, or that is broken.
+    /// Moves onto a row that expires, has a value out of line, or is broken.
     #[inline(never)]
-    fn settle_slowly(&mut self, row: u32) -> Result<()> {
-        let Self { table, block, layout: Some(layout), key, .. } = self else { return Ok(()) };
-        let bytes = bytes_of(table, block);
+    fn look_at(&mut self, row: u32) -> Result<()> {
+        let looked = self.try_look_at(row);
+        if looked.is_err() {
+            self.leave();
+        }
+        looked
+    }
+
+    fn try_look_at(&mut self, row: u32) -> Result<()> {
+        let Walk { piece, start, layout: Some(layout), key, .. } = &mut self.walk else {
+            return Ok(());
+        };
+        let bytes = piece.get(*start..).unwrap_or_default();
         let view = DataBlock::with_layout(bytes, *layout);
         let mut read = || {
-            key.set_long_suffix(view.suffix(row)?);
+            key.set_any_suffix(view.suffix(row)?);
             let (kind, out_of_line) = view.kind(row)?;
             Ok((kind, out_of_line, view.seqno(row)?, view.expires_at(row)?, view.value_range(row)?))
         };
-        let (kind, out_of_line, seqno, expires_at, range) = match read() {
+        let (kind, is_long, seqno, expires_at, value) = match read() {
             Ok(row) => row,
-            Err(error) => return Err(table.corrupt(self.base, error)),
+            Err(error) => return Err(self.table.corrupt(self.base, error)),
         };
-        self.value = if out_of_line { self.long_value(range)? } else { ValueAt::Block(range) };
-        self.row = row;
-        self.kind = kind;
-        self.seqno = seqno;
-        self.expires_at = expires_at;
+        self.long_value = if is_long {
+            let reference = bytes.get(value.clone()).unwrap_or_default();
+            Some(long_value(&self.table, reference, self.base)?)
+        } else {
+            None
+        };
+        self.walk.row = row;
+        self.walk.kind = kind;
+        self.walk.value = (self.walk.start + value.start, value.len());
+        self.on = On::Looked(Looked { seqno, expires_at, is_long });
         Ok(())
     }
 
-    #[cold]
-    fn long_value(&self, reference: Range<usize>) -> Result<ValueAt> {
-        let reference = self.bytes().get(reference).unwrap_or_default();
-        Ok(match self.table.long_value(reference, self.base)? {
-            Slice::Owned(bytes) => ValueAt::Heap(bytes),
-            Slice::Borrowed(bytes) => {
-                let file = self.table.region.bytes().unwrap_or_default();
-                let start = bytes.as_ptr().addr().saturating_sub(file.as_ptr().addr());
-                ValueAt::File(start..start + bytes.len())
-            }
-        })
-    }
-
     /// Enters the next block on its first row, or leaves the table.
+    #[inline(never)]
     fn next_block(&mut self) -> Result<()> {
         let next = self.block_index + 1;
-        if next >= self.block_count() {
+        if self.walk.layout.is_none() || next >= self.block_count() {
             self.leave();
             return Ok(());
         }
@@ -259,22 +206,25 @@ impl TableCursor {
     }
 
     /// Enters the block before on its last row, or leaves the table.
+    #[inline(never)]
     fn prev_block(&mut self) -> Result<()> {
-        let Some(before) = self.block_index.checked_sub(1) else {
+        let before = self.block_index.checked_sub(1).filter(|_| self.walk.layout.is_some());
+        let Some(before) = before else {
             self.leave();
             return Ok(());
         };
         self.direction = Direction::Backward;
-        self.go_to(before, |layout| layout.row_count().saturating_sub(1))
+        self.go_to(before, |row_count| row_count.saturating_sub(1))
     }
 
-    fn go_to(&mut self, block: usize, row: impl FnOnce(&Layout) -> u32) -> Result<()> {
+    fn go_to(&mut self, block: usize, row: impl FnOnce(u32) -> u32) -> Result<()> {
         if let Err(error) = self.enter(block) {
             self.leave();
             return Err(error);
         }
-        let row = self.layout.as_ref().map_or(0, row);
-        self.settle(row)
+        let row = row(self.walk.row_count);
+        self.plan_ahead(row);
+        self.step_to(row)
     }
 
     /// The first row at or after the internal key, from `block` on.
@@ -282,12 +232,14 @@ impl TableCursor {
         self.direction = Direction::Forward;
         self.enter(block)?;
         loop {
-            let Some(view) = self.view() else { return Ok(()) };
+            let Some(view) = self.walk.block() else { return Ok(()) };
             let (row_count, continues) = (view.layout().row_count(), view.layout().continues());
+            view.prefetch_keys();
             let bound = view.lower_bound(key, seqno);
             let row = bound.map_err(|error| self.table.corrupt(self.base, error))?;
             if row < row_count {
-                return self.settle(row);
+                self.plan_ahead(row);
+                return self.step_to(row);
             }
             if !continues {
                 return self.next_block();
@@ -302,14 +254,15 @@ impl TableCursor {
     }
 }
 
-/// The bytes of a block, and what follows them in the map.
-#[inline]
-fn bytes_of<'b>(table: &'b Table, block: &'b Block) -> &'b [u8] {
-    match block {
-        Block::None => &[],
-        Block::Mapped(start) => {
-            table.data().and_then(|data| data.get(*start..)).unwrap_or_default()
+/// The value that a reference in the block at `base` speaks of, verified.
+#[cold]
+fn long_value(table: &Table, reference: &[u8], base: u64) -> Result<LongValue> {
+    Ok(match table.long_value(reference, base)? {
+        Slice::Owned(bytes) => LongValue::Heap(bytes),
+        Slice::Borrowed(bytes) => {
+            let file = table.region.bytes().unwrap_or_default();
+            let start = bytes.as_ptr().addr().saturating_sub(file.as_ptr().addr());
+            LongValue::File(start..start + bytes.len())
         }
-        Block::Heap(bytes) => bytes,
-    }
+    })
 }

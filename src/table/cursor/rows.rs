@@ -2,7 +2,7 @@
 //!
 //! Spec: `format-spec/03-table.md`, "Scan". I/O: through a `Region`. Unsafe: none.
 
-use super::{Block, Direction, TableCursor, ValueAt};
+use super::{Direction, LongValue, Looked, On, TableCursor, Walk};
 use crate::cursor::{Cursor, Location};
 use crate::error::Result;
 use crate::format::row::Kind;
@@ -16,9 +16,8 @@ impl Cursor for TableCursor {
 
     fn seek_last(&mut self) -> Result<()> {
         self.direction = Direction::Backward;
-        self.go_to(self.block_count().saturating_sub(1), |layout| {
-            layout.row_count().saturating_sub(1)
-        })
+        let last = self.block_count().saturating_sub(1);
+        self.go_to(last, |row_count| row_count.saturating_sub(1))
     }
 
     fn seek(&mut self, key: &[u8], seqno: u64) -> Result<()> {
@@ -37,58 +36,29 @@ impl Cursor for TableCursor {
         if !self.valid() {
             return self.seek_last();
         }
-        let exact = self.seqno() == seqno && self.key.as_slice() == key;
+        let exact = self.seqno() == seqno && self.key() == key;
         if exact { Ok(()) } else { self.prev() }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a step of a scan is not to be a call")]
     fn next(&mut self) -> Result<()> {
-        match self.layout {
-            None => Ok(()),
-            Some(layout) if self.row + 1 < layout.row_count() => self.settle(self.row + 1),
-            Some(_) => self.next_block(),
-        }
+        let next = self.walk.row + 1;
+        if next < self.walk.row_count { self.step_to(next) } else { self.next_block() }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
     fn prev(&mut self) -> Result<()> {
-        match (self.layout, self.row.checked_sub(1)) {
-            (None, _) => Ok(()),
-            (Some(_), Some(row)) => self.settle(row),
-            (Some(_), None) => self.prev_block(),
+        match self.walk.row.checked_sub(1) {
+            Some(row) => self.step_to(row),
+            None => self.prev_block(),
         }
     }
 
     #[inline]
     fn next_key(&mut self) -> Result<()> {
-        if self.table.unique_keys {
-            return self.next();
-        }
-        loop {
-            let Some(view) = self.view() else { return Ok(()) };
-            let last = self.row + 1 >= view.layout().row_count();
-            let same = if last {
-                Ok(view.layout().continues())
-            } else {
-                view.same_key(self.row, self.row + 1)
-            };
-            let same = match same {
-                Ok(same) => same,
-                Err(error) => {
-                    let error = self.table.corrupt(self.base, error);
-                    self.leave();
-                    return Err(error);
-                }
-            };
-            if last || !same {
-                self.next()?;
-            } else {
-                self.row += 1;
-            }
-            if !same {
-                return Ok(());
-            }
-        }
+        if self.table.unique_keys { self.next() } else { self.next_key_of_many() }
     }
 
     #[inline]
@@ -96,10 +66,10 @@ impl Cursor for TableCursor {
         if self.table.unique_keys {
             return Ok(false);
         }
-        let Some(view) = self.view() else { return Ok(false) };
-        if let Some(before) = self.row.checked_sub(1) {
+        let Some(view) = self.walk.block() else { return Ok(false) };
+        if let Some(before) = self.walk.row.checked_sub(1) {
             return view
-                .same_key(before, self.row)
+                .same_key(before, self.walk.row)
                 .map_err(|error| self.table.corrupt(self.base, error));
         }
         match self.block_index.checked_sub(1) {
@@ -133,71 +103,121 @@ impl Cursor for TableCursor {
 
     #[inline]
     fn valid(&self) -> bool {
-        self.layout.is_some()
+        self.on != On::Nothing
     }
 
     #[inline]
     fn is_plainly_visible(&self, snapshot: u64) -> bool {
-        self.is_plain && (self.table.max_seqno <= snapshot || self.seqno() <= snapshot)
+        self.on == On::Walked
+            && self.walk.kind == Kind::Put
+            && (self.table.max_seqno <= snapshot || self.seqno() <= snapshot)
     }
 
     #[inline]
     fn key(&self) -> &[u8] {
-        self.key.as_slice()
+        self.walk.key()
     }
 
     #[inline]
     fn seqno(&self) -> u64 {
-        match self.view() {
-            // In a plain block seqnos don't fail.
-            Some(view) if self.is_plain => view.seqno(self.row).unwrap_or(u64::MAX),
-            _ => self.seqno,
+        match self.on {
+            On::Nothing => 0,
+            On::Walked => self.walk.seqno(),
+            On::Looked(row) => row.seqno,
         }
     }
 
     #[inline]
     fn kind(&self) -> Kind {
-        if self.is_plain { Kind::Put } else { self.kind }
+        self.walk.kind
     }
 
     #[inline]
     fn expires_at(&self) -> u64 {
-        if self.is_plain { 0 } else { self.expires_at }
+        if let On::Looked(row) = self.on { row.expires_at } else { 0 }
     }
 
     #[inline]
     fn value(&self) -> &[u8] {
-        match &self.value {
-            ValueAt::Block(range) => self.bytes().get(range.clone()).unwrap_or_default(),
-            ValueAt::File(range) => {
+        match self.long_value() {
+            None => self.walk.value(),
+            Some(LongValue::Heap(bytes)) => bytes,
+            Some(LongValue::File(range)) => {
                 let file = self.table.region.bytes().unwrap_or_default();
                 file.get(range.clone()).unwrap_or_default()
             }
-            ValueAt::Heap(bytes) => bytes,
         }
     }
 
     fn location(&self) -> Location {
-        let (start, range) = match (&self.block, &self.value) {
-            (Block::Mapped(_), ValueAt::Block(range)) => (self.base, range),
-            (Block::Mapped(_), ValueAt::File(range)) => (0, range),
-            _ => return Location::Cursor,
-        };
-        match u32::try_from(range.len()) {
-            Ok(len) => Location::File { offset: start + range.start as u64, len },
-            Err(_) => Location::Cursor,
+        match self.long_value() {
+            None => self.walk.location(),
+            Some(LongValue::Heap(_)) => Location::Cursor,
+            Some(LongValue::File(range)) => match u32::try_from(range.len()) {
+                Ok(len) => Location::File { offset: range.start as u64, len },
+                Err(_) => Location::Cursor,
+            },
         }
     }
 
     fn owned_value(&self) -> Value<'static> {
-        let value = self.value();
-        if value.len() <= INLINE_LEN {
-            return Value::copied(value);
+        match self.long_value() {
+            None => self.walk.owned_value(),
+            Some(_) if self.value().len() <= INLINE_LEN => Value::copied(self.value()),
+            Some(LongValue::Heap(bytes)) => Value::shared(bytes.clone()),
+            Some(LongValue::File(_)) => Value::shared(self.table.share(self.value())),
         }
-        Value::shared(match (&self.value, &self.block) {
-            (ValueAt::Heap(bytes), _) => bytes.clone(),
-            (ValueAt::Block(range), Block::Heap(bytes)) => bytes.slice(range.clone()),
-            _ => self.table.share(value),
-        })
+    }
+}
+
+impl TableCursor {
+    /// Whether the walk may be lent: all rows of the block are plain for a reader at `snapshot`.
+    pub(crate) fn can_lend_walk(&self, snapshot: u64) -> bool {
+        let is_plain = self.on == On::Walked && self.walk.are_puts();
+        is_plain && self.table.unique_keys && self.table.max_seqno <= snapshot
+    }
+
+    /// Lends the walk, or takes it back. Nothing else may be asked of the cursor in between.
+    pub(crate) fn swap_walk(&mut self, walk: &mut Walk) {
+        std::mem::swap(&mut self.walk, walk);
+    }
+
+    /// The value of the row, if it lies out of line.
+    #[inline]
+    fn long_value(&self) -> Option<&LongValue> {
+        match self.on {
+            On::Looked(Looked { is_long: true, .. }) => self.long_value.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The first row of the next user key, where keys may have several versions.
+    #[inline(never)]
+    fn next_key_of_many(&mut self) -> Result<()> {
+        loop {
+            let Some(view) = self.walk.block() else { return Ok(()) };
+            let last = self.walk.row + 1 >= self.walk.row_count;
+            let same = if last {
+                Ok(view.layout().continues())
+            } else {
+                view.same_key(self.walk.row, self.walk.row + 1)
+            };
+            let same = match same {
+                Ok(same) => same,
+                Err(error) => {
+                    let error = self.table.corrupt(self.base, error);
+                    self.leave();
+                    return Err(error);
+                }
+            };
+            if last || !same {
+                self.next()?;
+            } else {
+                self.walk.row += 1;
+            }
+            if !same {
+                return Ok(());
+            }
+        }
     }
 }

@@ -43,7 +43,7 @@ fn lookup_passes_over_a_row_whose_value_is_broken() {
 }
 
 #[test]
-fn lookup_and_plain_rows_bear_bytes_that_were_never_parsed() {
+fn lookup_and_walked_rows_bear_bytes_that_were_never_parsed() {
     for bytes in samples() {
         for at in 0..bytes.len().min(200) {
             for mask in [1, 0x80, 0xff] {
@@ -56,7 +56,10 @@ fn lookup_and_plain_rows_bear_bytes_that_were_never_parsed() {
                     }
                     let Some(block) = DataBlock::parse_again(bytes) else { continue };
                     for row in [0, 1, 7, 65_535, u32::MAX] {
-                        let _ = (block.plain_row(row), block.is_plain(), block.seqno(row));
+                        let starts = [0, 1, usize::MAX - 100];
+                        let rows = starts.map(|start| Rows::of(&block, start));
+                        let _ = rows.map(|rows| rows.map(|rows| rows.row(bytes, row)));
+                        let _ = (block.kind(row), block.seqno(row));
                         let _ = (block.suffix(row), block.value(row), block.expires_at(row));
                     }
                 }

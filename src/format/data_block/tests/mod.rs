@@ -105,6 +105,7 @@ fn check(rows: &[Stored], continues: bool) -> Vec<u8> {
     for (row, pair) in (0..).zip(rows.windows(2)) {
         assert_eq!(block.same_key(row, row + 1), Ok(same(pair)));
     }
+    check_walk(&block, rows);
     let sample = rows.len().div_ceil(if cfg!(miri) { 4 } else { 60 });
     for stored in rows.iter().step_by(sample) {
         check_search(&block, rows, &stored.key);
@@ -115,6 +116,30 @@ fn check(rows: &[Stored], continues: bool) -> Vec<u8> {
     check_search(&block, rows, b"");
     check_search(&block, rows, &[0xFF; 40]);
     bytes
+}
+
+/// Compares the rows of a walk with those of the block, which lies in something longer.
+#[track_caller]
+fn check_walk(block: &DataBlock<'_>, rows: &[Stored]) {
+    let bytes = [&[7; 3], block.bytes()].concat();
+    let Some(walk) = Rows::of(block, 3) else {
+        let Layout { columns, widths, .. } = *block.layout();
+        let may_overflow = widths & 7 == 3 || rows.iter().any(|row| row.seqno > u64::MAX >> 1);
+        assert!(columns & COLUMN_EXPIRY != 0 || may_overflow, "these rows could be walked");
+        return;
+    };
+    let part = |(start, len): (usize, usize)| &bytes[start..start + len];
+    for row in 0..block.layout().row_count() {
+        let (kind, out_of_line) = block.kind(row).unwrap();
+        let walked = walk.row(&bytes, row);
+        assert_eq!(walked.is_none(), out_of_line, "row {row}");
+        let Some(walked) = walked else { continue };
+        assert_eq!(part(walked.suffix), block.suffix(row).unwrap());
+        assert_eq!(part(walked.value), block.value(row).unwrap());
+        assert_eq!(walked.kind, kind);
+        assert!(kind == Kind::Put || !walk.are_puts());
+    }
+    assert_eq!(Rows::default().row(&bytes, 0), None);
 }
 
 /// Compares `find` and `lower_bound` of one key, at every seqno around its own, with a scan.
