@@ -38,6 +38,8 @@ pub(crate) struct MergingCursor<C> {
     /// The child whose row the cursor is on, or [`NONE`]; a single child is it for ever.
     top: usize,
     direction: Direction,
+    /// Of two children on their rows: whether both have the same key, if that is known.
+    is_tied: Option<bool>,
     /// Where a change of direction keeps the key; only its memory is kept.
     key: Vec<u8>,
 }
@@ -53,7 +55,8 @@ impl<C: Cursor> MergingCursor<C> {
     pub(crate) fn new(children: Vec<C>) -> Self {
         let top = if children.len() == 1 { 0 } else { NONE };
         let heap = Vec::with_capacity(children.len());
-        Self { children, heap, top, direction: Direction::Forward, key: Vec::new() }
+        let (direction, key) = (Direction::Forward, Vec::new());
+        Self { children, heap, top, direction, is_tied: None, key }
     }
 
     /// Which child the row is from; 0 off its rows.
@@ -104,6 +107,9 @@ impl<C: Cursor> MergingCursor<C> {
     #[inline(never)]
     fn next_key_of_many(&mut self) -> Result<()> {
         self.turn(Direction::Forward)?;
+        if let [top, other] = self.heap[..] {
+            return self.next_key_of_two(top, other);
+        }
         // The other versions of the key first, while the top still says which key. In a heap, all
         // that equal the root are reached through its two children.
         for place in [1, 2] {
@@ -112,6 +118,45 @@ impl<C: Cursor> MergingCursor<C> {
             }
         }
         self.step(0, C::next_key)
+    }
+
+    /// As `next_key_of_many`, where two children are left: most merges are of a few newer rows and
+    /// one large run. Both move if they have the same key, and are compared once.
+    fn next_key_of_two(&mut self, top: usize, other: usize) -> Result<()> {
+        let is_tied = self.is_tied.unwrap_or_else(|| self.has_top_key(1));
+        if is_tied && let Some(child) = self.children.get_mut(other) {
+            let moved = child.next_key();
+            self.moved_one(1, moved)?;
+        }
+        if let Some(child) = self.children.get_mut(top) {
+            let moved = child.next_key();
+            self.moved_one(0, moved)?;
+        }
+        if self.heap.len() == 2
+            && let (Some(a), Some(b)) = (self.children.get(top), self.children.get(other))
+        {
+            let order = a.key().cmp(b.key());
+            self.is_tied = Some(order.is_eq());
+            let order = order.then_with(|| b.seqno().cmp(&a.seqno())).then(top.cmp(&other));
+            if order.is_gt() {
+                self.heap.swap(0, 1);
+            }
+        }
+        self.top = self.heap.first().copied().unwrap_or(NONE);
+        Ok(())
+    }
+
+    /// After the child at `place` of a heap of two was moved: takes it out if it left its rows.
+    fn moved_one(&mut self, place: usize, moved: Result<()>) -> Result<()> {
+        self.is_tied = None;
+        if moved.is_err() {
+            self.lose();
+        }
+        let is_on_row = |index: &usize| self.children.get(*index).is_some_and(C::valid);
+        if !self.heap.get(place).is_none_or(is_on_row) {
+            self.heap.swap_remove(place);
+        }
+        moved
     }
 
     #[inline(never)]
@@ -131,6 +176,7 @@ impl<C: Cursor> MergingCursor<C> {
 
     /// Moves the child at `place` of the heap, and puts the heap in order.
     fn step(&mut self, place: usize, step: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
+        self.is_tied = None;
         let Some(child) = self.heap.get(place).and_then(|index| self.children.get_mut(*index))
         else {
             return Ok(());
@@ -199,6 +245,7 @@ impl<C: Cursor> MergingCursor<C> {
 
     /// Builds the heap from where the children stand.
     fn build(&mut self) {
+        self.is_tied = None;
         let on_row = self.children.iter().enumerate().filter(|(_, child)| child.valid());
         self.heap.clear();
         self.heap.extend(on_row.map(|(index, _)| index));

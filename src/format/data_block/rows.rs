@@ -12,7 +12,7 @@
 //! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
 
 use zerocopy::FromBytes;
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 
 use super::{
     COLUMN_EXPIRY, COLUMN_KIND, COLUMN_SEQNO, COLUMN_WIDE_OFFSETS, CONSTANT, DataBlock,
@@ -27,8 +27,17 @@ pub struct Rows {
     is_walkable: bool,
     has_kinds: bool,
     kinds: usize,
+    seqnos: Seqnos,
     keys: Heap,
     values: Heap,
+}
+
+/// A seqno a row: a base, and a delta of so many bytes each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seqnos {
+    base: u64,
+    deltas: usize,
+    delta_len: u8,
 }
 
 /// Where the key suffixes or the values are.
@@ -60,10 +69,12 @@ impl Rows {
     #[must_use]
     pub fn of(block: &DataBlock<'_>, start: usize) -> Option<Self> {
         let layout = block.layout();
-        if layout.columns & COLUMN_EXPIRY != 0 || !block.has_sound_seqnos() {
+        if layout.columns & COLUMN_EXPIRY != 0 {
             return None;
         }
         let at = |column: u32| start.checked_add(column as usize);
+        let (base, delta_len) = block.sound_seqnos()?;
+        let seqnos = Seqnos { base, deltas: at(layout.seqnos)?.checked_add(8)?, delta_len };
         let offset_len = if layout.columns & COLUMN_WIDE_OFFSETS == 0 { 2 } else { 4 };
         let keys = Heap {
             start: at(layout.keys)?,
@@ -83,6 +94,7 @@ impl Rows {
             is_walkable: true,
             has_kinds: layout.columns & COLUMN_KIND != 0,
             kinds: at(layout.kinds)?,
+            seqnos,
             keys,
             values,
         })
@@ -93,6 +105,23 @@ impl Rows {
     #[must_use]
     pub fn are_puts(&self) -> bool {
         self.is_walkable && !self.has_kinds
+    }
+
+    /// The seqno of a row of the block.
+    #[inline]
+    #[must_use]
+    pub fn seqno(&self, bytes: &[u8], row: u32) -> u64 {
+        let Seqnos { base, deltas, delta_len } = self.seqnos;
+        let at = deltas.wrapping_add(usize::from(delta_len).wrapping_mul(row as usize));
+        let bytes = bytes.get(at..).unwrap_or_default();
+        let delta = match delta_len {
+            0 => return base,
+            1 => bytes.first().map(|delta| u64::from(*delta)),
+            2 => U16::read_from_prefix(bytes).ok().map(|(delta, _)| u64::from(delta.get())),
+            4 => U32::read_from_prefix(bytes).ok().map(|(delta, _)| u64::from(delta.get())),
+            _ => U64::read_from_prefix(bytes).ok().map(|(delta, _)| delta.get()),
+        };
+        delta.map_or(u64::MAX, |delta| base.wrapping_add(delta))
     }
 
     /// How far it is from a row's suffix and value to the next row's, if all rows are puts with
@@ -151,15 +180,17 @@ impl Heap {
 }
 
 impl DataBlock<'_> {
-    /// Whether the seqno of no row can overflow.
-    fn has_sound_seqnos(&self) -> bool {
+    /// The base of all seqnos, and how many bytes each delta has; `None` if a sum could overflow.
+    fn sound_seqnos(&self) -> Option<(u64, u8)> {
+        if self.layout.columns & COLUMN_SEQNO == 0 {
+            return Some((0, 0));
+        }
         let width = self.layout.widths & 7;
-        let max_delta = match width {
-            CONSTANT => 0,
-            width => u64::MAX >> (64 - (8 << width.min(3))),
+        let (delta_len, max_delta) = match width {
+            CONSTANT => (0, 0),
+            width => (1 << width.min(3), u64::MAX >> (64 - (8 << width.min(3)))),
         };
-        let base = self.number(self.layout.seqnos, width, 0).map(|(base, _)| base);
-        self.layout.columns & COLUMN_SEQNO == 0
-            || base.is_some_and(|base| base.checked_add(max_delta).is_some())
+        let (base, _) = self.number(self.layout.seqnos, width, 0)?;
+        base.checked_add(max_delta).map(|_| (base, delta_len))
     }
 }

@@ -177,9 +177,10 @@ impl Walk {
         }
     }
 
-    /// The seqno of the row, of which none fails.
+    /// The seqno of the row.
+    #[inline]
     pub(crate) fn seqno(&self) -> u64 {
-        self.block().map_or(0, |block| block.seqno(self.row).unwrap_or(u64::MAX))
+        self.rows.seqno(&self.piece, self.row)
     }
 
     /// Where the value lies.

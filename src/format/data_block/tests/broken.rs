@@ -58,7 +58,8 @@ fn lookup_and_walked_rows_bear_bytes_that_were_never_parsed() {
                     for row in [0, 1, 7, 65_535, u32::MAX] {
                         let starts = [0, 1, usize::MAX - 100];
                         let rows = starts.map(|start| Rows::of(&block, start));
-                        let _ = rows.map(|rows| rows.map(|rows| rows.row(bytes, row)));
+                        let read = |rows: Rows| (rows.row(bytes, row), rows.seqno(bytes, row));
+                        let _ = rows.map(|rows| rows.map(read));
                         let _ = (block.kind(row), block.seqno(row));
                         let _ = (block.suffix(row), block.value(row), block.expires_at(row));
                     }

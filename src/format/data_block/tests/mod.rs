@@ -131,6 +131,7 @@ fn check_walk(block: &DataBlock<'_>, rows: &[Stored]) {
     let part = |(start, len): (usize, usize)| &bytes[start..start + len];
     for row in 0..block.layout().row_count() {
         let (kind, out_of_line) = block.kind(row).unwrap();
+        assert_eq!(walk.seqno(&bytes, row), block.seqno(row).unwrap());
         let walked = walk.row(&bytes, row);
         assert_eq!(walked.is_none(), out_of_line, "row {row}");
         let Some(walked) = walked else { continue };
