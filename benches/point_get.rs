@@ -52,6 +52,22 @@ fn sum_db(db: &Db, requests: &Requests) -> u64 {
     operations
 }
 
+/// Calls of 64 keys each, as a program that has many keys at once would.
+fn sum_multi_get(snapshot: &Snapshot, requests: &Requests) -> u64 {
+    let (mut operations, mut keys) = (0, Vec::with_capacity(64));
+    let mut requests = requests.iter().peekable();
+    while requests.peek().is_some() {
+        keys.clear();
+        keys.extend(requests.by_ref().take(64));
+        let values = snapshot.multi_get(&keys).expect("a sound table");
+        operations += values.len() as u64;
+        for value in values {
+            black_box(value.map_or(0, |value| touch(&value)));
+        }
+    }
+    operations
+}
+
 fn sum_map<'m>(get: impl Fn(&[u8]) -> Option<&'m Vec<u8>>, requests: &Requests) -> u64 {
     let mut operations = 0;
     for key in requests.iter() {
@@ -73,12 +89,15 @@ fn ratios(subjects: &Subjects, anonymous_kb: u64) {
             ("HashMap hit", Box::new(|| sum_map(|key| hash_map.get(key), present))),
             ("HashMap absent", Box::new(|| sum_map(|key| hash_map.get(key), absent))),
             ("BTreeMap hit", Box::new(|| sum_map(|key| btree_map.get(key), present))),
+            ("multi_get of 64 hit", Box::new(|| sum_multi_get(snapshot, present))),
+            ("multi_get of 64 absent", Box::new(|| sum_multi_get(snapshot, absent))),
         ],
     );
-    if let [hit, absent, db_hit, _, hash_hit, _, btree_hit] = medians[..] {
+    if let [hit, absent, db_hit, _, hash_hit, _, btree_hit, multi_hit, _] = medians[..] {
         println!("hit / HashMap hit      {:.2} (goal 0.90)", hit / hash_hit);
         println!("absent / hit           {:.2} (goal 0.35)", absent / hit);
         println!("db hit / snapshot hit  {:.2}", db_hit / hit);
+        println!("multi_get of 64 / hit  {:.2} (goal 0.50)", multi_hit / hit);
         println!("hit / BTreeMap hit     {:.2}", hit / btree_hit);
     }
     let stats = db.stats();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::WriteBatch;
-use crate::engine::{Engine, Hit, Stats, VerifyReport};
+use crate::engine::{Engine, Hit, Now, Stats, VerifyReport};
 use crate::error::{Error, Result};
 use crate::iter::{Cursor, Entry, Iter, Prefix};
 use crate::options::{Durability, Options};
@@ -236,17 +236,17 @@ impl Db {
 
     /// The values of `keys` at one moment, in the order of the request.
     ///
+    /// # Cost
+    ///
+    /// As [`Snapshot::multi_get`], and what [`get`](Self::get) adds for each value.
+    ///
     /// # Errors
     ///
     /// As [`Snapshot::get`]; the first one's.
     pub fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value<'static>>>> {
         let pin = self.engine().pin()?;
-        keys.iter()
-            .map(|key| {
-                let now = crate::engine::Now::Fixed(pin.now_secs);
-                pin.view.get(key.as_ref(), pin.seqno, now, false, Hit::into_owned_value)
-            })
-            .collect()
+        let now = Now::Fixed(pin.now_secs);
+        pin.view.multi_get(keys, pin.seqno, now, Hit::into_owned_value)
     }
 
     /// Iterates over all entries in key order, as they are now.

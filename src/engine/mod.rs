@@ -49,6 +49,7 @@ mod compaction;
 mod fences;
 mod flush;
 mod inspect;
+mod multi_get;
 mod open;
 mod outputs;
 mod pressure;

@@ -81,6 +81,12 @@ enum Place<'v> {
 }
 
 impl<'v> Hit<'v> {
+    /// A put that does not expire, of which nobody wants to know the seqno.
+    #[inline]
+    pub(super) const fn of_table(table: &'v Table, value: Slice<'v>) -> Self {
+        Self { seqno: 0, expires_at: 0, place: Place::Table { table, value } }
+    }
+
     /// The value as long as the view lives.
     #[inline]
     pub(crate) fn into_value(self) -> Value<'v> {
@@ -160,7 +166,7 @@ impl View {
 
     /// The memtables, newest first.
     #[inline]
-    fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+    pub(super) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         std::iter::once(&self.active).chain(&self.frozen)
     }
 
@@ -272,8 +278,7 @@ impl<'v, T, F: FnOnce(Hit<'v>) -> T> Work for Get<'v, '_, F> {
                 match table.probe::<WIDE>(key, hash, seqno) {
                     Probe::Absent => return Ok(None),
                     Probe::Value(value) if !want_seqno => {
-                        let place = Place::Table { table, value: Slice::Borrowed(value) };
-                        return Ok(Some(take(Hit { seqno: 0, expires_at: 0, place })));
+                        return Ok(Some(take(Hit::of_table(table, Slice::Borrowed(value)))));
                     }
                     _ => {}
                 }

@@ -24,7 +24,9 @@ use super::reader::Table;
 use crate::cpu::prefetch;
 use crate::error::{Error, Result};
 use crate::format::checksum::fingerprint;
-use crate::format::data_block::{self, DataBlock, Lookup, lookup, lookup_compiled};
+use crate::format::data_block::{
+    self, DataBlock, Lookup, lookup, lookup_compiled, prefetch_matches,
+};
 use crate::format::error::FormatError;
 use crate::format::filter::Filter;
 use crate::format::index::Search;
@@ -67,8 +69,38 @@ pub(crate) enum Probe<'t> {
     Unsure,
 }
 
+/// A verified block of a map, on its way into the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Approached<'t> {
+    place: Place,
+    /// The block, and what follows it.
+    bytes: &'t [u8],
+}
+
+impl<'t> Approached<'t> {
+    /// The last step of a probe: what the block says. Where no row of the table is newer than the
+    /// snapshot, `seqno` should be [`u64::MAX`]: seqnos need not be looked at then.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "so that it is compiled for the caller's processor")]
+    pub(crate) fn probe(&self, key: &[u8], hash: u64, seqno: u64) -> Probe<'t> {
+        match lookup_compiled(self.bytes, key, fingerprint(hash), seqno) {
+            Lookup::Found { plain: Some(value), .. } => Probe::Value(value),
+            Lookup::Found { row, .. } => Probe::Row(self.place, row),
+            Lookup::Absent { continues: false } => Probe::Absent,
+            Lookup::Absent { continues: true } | Lookup::Broken => Probe::Unsure,
+        }
+    }
+
+    /// Asks for the rows that may be those of a key with this hash, once the block is there.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    pub(crate) fn prefetch_rows(&self, hash: u64) {
+        prefetch_matches(self.bytes, fingerprint(hash));
+    }
+}
+
 /// Why a probe can't tell; not which rule was broken, if one was.
-struct Unsure;
+pub(crate) struct Unsure;
 
 impl From<FormatError> for Unsure {
     fn from(_: FormatError) -> Self {
@@ -106,9 +138,7 @@ impl Table {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as above")]
     pub(crate) fn probe<const WIDE: bool>(&self, key: &[u8], hash: u64, seqno: u64) -> Probe<'_> {
-        // Where no row is newer than the snapshot, seqnos need not be looked at.
-        let seqno = if self.max_seqno <= seqno { u64::MAX } else { seqno };
-        let probed = self.try_probe::<WIDE>(key, hash, seqno);
+        let probed = self.try_probe::<WIDE>(key, hash, self.seqno_that_matters(seqno));
         probed.unwrap_or(Probe::Unsure)
     }
 
@@ -120,16 +150,36 @@ impl Table {
         hash: u64,
         seqno: u64,
     ) -> Result<Probe<'_>, Unsure> {
-        if let Some((region, block_count)) = &self.filter {
-            let filter = Filter::with_block_count(region.payload(), *block_count);
-            let place = filter.block_range(hash).start;
-            if !region.is_verified_at(place) {
-                return Err(Unsure);
-            }
-            if !filter.may_contain(hash) {
-                return Ok(Probe::Absent);
-            }
+        if !self.passes_filter(hash)? {
+            return Ok(Probe::Absent);
         }
+        Ok(self.approach::<WIDE>(key)?.probe(key, hash, seqno))
+    }
+
+    /// Where no row is newer than the snapshot, seqnos need not be looked at.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    pub(crate) const fn seqno_that_matters(&self, snapshot: u64) -> u64 {
+        if self.max_seqno <= snapshot { u64::MAX } else { snapshot }
+    }
+
+    /// The first step of a probe: whether the filter lets a key with this hash pass.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    pub(crate) fn passes_filter(&self, hash: u64) -> Result<bool, Unsure> {
+        let Some((region, block_count)) = &self.filter else { return Ok(true) };
+        let filter = Filter::with_block_count(region.payload(), *block_count);
+        if region.is_verified_at(filter.block_range(hash).start) {
+            Ok(filter.may_contain(hash))
+        } else {
+            Err(Unsure)
+        }
+    }
+
+    /// The second step: the block where `key` belongs, whose first lines are asked for.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    pub(crate) fn approach<const WIDE: bool>(&self, key: &[u8]) -> Result<Approached<'_>, Unsure> {
         let Some(data) = self.data() else { return Err(Unsure) };
         let touch = |range: std::ops::Range<usize>| {
             if self.index.is_verified(range) { Ok(()) } else { Err(Unsure) }
@@ -144,15 +194,11 @@ impl Table {
         // The header and the fingerprints.
         prefetch(bytes, 0);
         prefetch(bytes, 64);
-        if !self.blocks.is_verified(block) {
-            return Err(Unsure);
+        if self.blocks.is_verified(block) {
+            Ok(Approached { place: Place { block, offset }, bytes })
+        } else {
+            Err(Unsure)
         }
-        Ok(match lookup_compiled(bytes, key, fingerprint(hash), seqno) {
-            Lookup::Found { plain: Some(value), .. } => Probe::Value(value),
-            Lookup::Found { row, .. } => Probe::Row(Place { block, offset }, row),
-            Lookup::Absent { continues: false } => Probe::Absent,
-            Lookup::Absent { continues: true } | Lookup::Broken => Probe::Unsure,
-        })
     }
 
     /// As [`get`](Self::get), verifying what was not touched before.

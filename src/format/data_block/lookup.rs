@@ -70,7 +70,7 @@ pub(crate) fn lookup_compiled<'a>(
         while marks != 0 {
             let row = first_row + marks.trailing_zeros() as usize;
             marks &= marks - 1;
-            match match_row(bytes, header, row, key, seqno) {
+            match match_row::<false>(bytes, header, row, key, seqno) {
                 Some(None) => {}
                 Some(Some(value)) => {
                     let is_plain = header.columns & (COLUMN_KIND | COLUMN_EXPIRY) == 0;
@@ -116,14 +116,33 @@ fn marks_of_few(bytes: &[u8], fingerprint: u8) -> u64 {
     marks.fold(0, |marks, (row, _)| marks | 1 << row)
 }
 
+/// Asks for keys and values of the rows that have this fingerprint. Of other bytes than those that
+/// [`lookup`] takes, it asks for nonsense.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as above")]
+pub(crate) fn prefetch_matches(bytes: &[u8], fingerprint: u8) {
+    let Ok((header, behind)) = BlockHeader::ref_from_prefix(bytes) else { return };
+    let row_count = usize::from(header.row_count.get());
+    let mut first_row = 0;
+    while first_row < row_count {
+        let mut marks = marks(behind, first_row, row_count, fingerprint);
+        while marks != 0 {
+            let row = first_row + marks.trailing_zeros() as usize;
+            marks &= marks - 1;
+            let _ = match_row::<true>(bytes, header, row, &[], 0);
+        }
+        first_row += 64;
+    }
+}
+
 /// The value of `row` if it has this key and is not too new; `None` if it is broken.
 ///
 /// Key and value are far apart. Asked for together they arrive together; else the value would wait
-/// until the key was compared.
+/// until the key was compared. `ONLY_ASKS` to do no more than that.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as above")]
 #[expect(clippy::option_option, reason = "broken or not, then found or not")]
-fn match_row<'a>(
+fn match_row<'a, const ONLY_ASKS: bool>(
     bytes: &'a [u8],
     header: &BlockHeader,
     row: usize,
@@ -161,6 +180,9 @@ fn match_row<'a>(
     if let Some(value) = value {
         prefetch(value, 0);
         prefetch(value, value.len().saturating_sub(1));
+    }
+    if ONLY_ASKS {
+        return Some(None);
     }
     let suffix = bytes.get(suffix)?;
     let prefix =

@@ -40,8 +40,8 @@ mod verify;
 mod view;
 
 pub use builder::{BlockBuilder, seal};
-pub(crate) use lookup::lookup_compiled;
 pub use lookup::{Lookup, lookup};
+pub(crate) use lookup::{lookup_compiled, prefetch_matches};
 pub use rows::{Rows, WalkedRow};
 pub use view::{DataBlock, Layout};
 

@@ -7,6 +7,7 @@ mod expiry;
 mod failures;
 mod filter;
 mod merge;
+mod multi_get;
 mod opening;
 mod operators;
 mod range_delete;
