@@ -130,7 +130,7 @@ impl Work for Pipeline<'_, '_> {
             if let Step::Approaching { table, block, is_last } = step {
                 *answer = match block.probe(key, hash, table.seqno_that_matters(seqno)) {
                     Probe::Value(value) => Answer::Value(table, value),
-                    Probe::Absent if is_last => Answer::Absent,
+                    Probe::Absent if is_last && !table.index_is_vague() => Answer::Absent,
                     // The filter was wrong, or the row is not a plain one.
                     Probe::Absent | Probe::Row(..) | Probe::Unsure => Answer::Unsure,
                 };

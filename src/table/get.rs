@@ -78,7 +78,8 @@ pub(crate) struct Approached<'t> {
 }
 
 impl<'t> Approached<'t> {
-    /// The last step of a probe: what the block says. Where no row of the table is newer than the
+    /// The last step of a probe: what the block says. A key that is not in this block may be in
+    /// another one if the table's [`index_is_vague`](Table::index_is_vague). Where no row of the table is newer than the
     /// snapshot, `seqno` should be [`u64::MAX`]: seqnos need not be looked at then.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "so that it is compiled for the caller's processor")]
@@ -153,7 +154,10 @@ impl Table {
         if !self.passes_filter(hash)? {
             return Ok(Probe::Absent);
         }
-        Ok(self.approach::<WIDE>(key)?.probe(key, hash, seqno))
+        match self.approach::<WIDE>(key)?.probe(key, hash, seqno) {
+            Probe::Absent if self.index_is_vague() => Err(Unsure),
+            probe => Ok(probe),
+        }
     }
 
     /// Where no row is newer than the snapshot, seqnos need not be looked at.
@@ -174,6 +178,13 @@ impl Table {
         } else {
             Err(Unsure)
         }
+    }
+
+    /// Whether a probe that finds nothing in the block that it approached may be wrong: separators
+    /// tie, and what they compared was not all of the key.
+    #[inline]
+    pub(crate) fn index_is_vague(&self) -> bool {
+        self.index_layout.has_ties()
     }
 
     /// The second step: the block where `key` belongs, whose first lines are asked for.

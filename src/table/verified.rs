@@ -103,9 +103,18 @@ impl ChunkedRegion {
     /// Whether all chunks of `range` were verified before.
     #[inline]
     pub(super) fn is_verified(&self, range: Range<usize>) -> bool {
-        let (first, last) = (range.start / CHUNK_LEN, range.end.saturating_sub(1) / CHUNK_LEN);
-        let is_verified = |chunk| self.verified.is_verified(chunk);
-        is_verified(first) && (last <= first || (first + 1..=last).all(is_verified))
+        let first = range.start / CHUNK_LEN;
+        if !self.verified.is_verified(first) {
+            return false;
+        }
+        // Nearly always one chunk.
+        range.end <= (first + 1) * CHUNK_LEN || self.are_verified_behind(first, range.end)
+    }
+
+    /// Whether the chunks behind `chunk` were verified before, up to the byte `end`.
+    #[inline(never)]
+    fn are_verified_behind(&self, chunk: usize, end: usize) -> bool {
+        (chunk + 1..end.div_ceil(CHUNK_LEN)).all(|chunk| self.verified.is_verified(chunk))
     }
 
     /// Where the region starts, in bytes from the start of the file.

@@ -73,7 +73,7 @@ fn structures_of_the_source() -> Vec<Structure> {
             value_stride, key_stride, columns, widths,
         }
         IndexHeader {
-            magic, block_count, prefix_len, head_offset, flags, level_count, reserved, block_size,
+            magic, block_count, prefix_len, head_offset, flags, level_count, tie_offset, block_size,
             separators_len, reserved_tail,
         }
         FilterHeader { magic, algorithm, block_count, reserved, key_count, reserved_tail }

@@ -9,9 +9,10 @@ use std::borrow::Borrow;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
+use super::ties::tie_offset;
 use super::{
-    FANOUT, FLAG_CONTINUED, FLAG_UNIFORM, HEADER_LEN, Index, IndexHeader, IndexLayout, MAGIC,
-    NODE_LEN, OFFSET_UNIT, OFFSETS, ORDER, SEPARATOR, SORTED, head_of, level_lens,
+    FANOUT, FLAG_CONTINUED, FLAG_TIES, FLAG_UNIFORM, HEADER_LEN, Index, IndexHeader, IndexLayout,
+    MAGIC, NODE_LEN, OFFSET_UNIT, OFFSETS, ORDER, SEPARATOR, SORTED, TIES, head_of, level_lens,
 };
 use crate::format::error::FormatError;
 use crate::format::row::shared_len;
@@ -85,15 +86,25 @@ impl IndexBuilder {
             ends.push(separators.len() as u32);
             start = *end;
         }
+        let separator = |block: usize| {
+            let end = |block: usize| ends.get(block).map_or(0, |end| *end as usize);
+            separators.get(end(block)..end(block + 1)).unwrap_or_default()
+        };
+        let tie_offset = tie_offset(&heads, prefix.len(), separator);
+        let tie_heads = tie_offset.map(|offset| {
+            let tie_head = |block| head_of(&[prefix, separator(block)].concat(), offset);
+            std::iter::once(0).chain((1..heads.len()).map(tie_head)).collect()
+        });
         let header = IndexHeader {
             magic: MAGIC,
             block_count: U32::new(self.ends.len() as u32),
             prefix_len: U16::new(prefix.len() as u16),
             head_offset: U16::new(head_offset as u16),
             flags: if block_size.is_some() { FLAG_UNIFORM } else { 0 }
-                | if self.continued { FLAG_CONTINUED } else { 0 },
+                | if self.continued { FLAG_CONTINUED } else { 0 }
+                | if tie_offset.is_some() { FLAG_TIES } else { 0 },
             level_count: level_lens(heads.len()).count() as u8,
-            reserved: [0; 2],
+            tie_offset: U16::new(tie_offset.unwrap_or(0) as u16),
             block_size: U32::new(block_size.unwrap_or(0)),
             separators_len: U32::new(separators.len() as u32),
             reserved_tail: [U64::new(0); 5],
@@ -101,7 +112,7 @@ impl IndexBuilder {
         let mut out = header.as_bytes().to_vec();
         out.extend_from_slice(prefix);
         out.resize(out.len().next_multiple_of(NODE_LEN), 0);
-        push_levels(&mut out, heads);
+        push_levels(&mut out, heads, tie_heads);
         if block_size.is_none() {
             for offset in offsets {
                 out.extend_from_slice(U32::new((offset / OFFSET_UNIT) as u32).as_bytes());
@@ -115,19 +126,28 @@ impl IndexBuilder {
     }
 }
 
-/// Writes the tree, the root first: each level holds the first entry of each node below.
-fn push_levels(out: &mut Vec<u8>, heads: Vec<u64>) {
-    let mut levels = vec![heads];
-    while let Some(below) = levels.last().filter(|level| level.len() > FANOUT) {
-        let firsts = below.iter().step_by(FANOUT).copied().collect();
-        levels.push(firsts);
-    }
-    for level in levels.iter().rev() {
+/// Writes the tree, the root first: each level holds the first entry of each node below. Tie heads
+/// have a tree of the same shape: its upper levels stand before the heads, the rest behind them.
+fn push_levels(out: &mut Vec<u8>, heads: Vec<u64>, tie_heads: Option<Vec<u64>>) {
+    let (upper, heads) = levels_of(heads);
+    let (upper_ties, tie_heads) = tie_heads.map(levels_of).unwrap_or_default();
+    let levels = upper.into_iter().chain(upper_ties).chain([heads, tie_heads]);
+    for level in levels {
         let padding = level.len().next_multiple_of(FANOUT) - level.len();
-        for entry in level.iter().copied().chain(std::iter::repeat_n(u64::MAX, padding)) {
+        for entry in level.into_iter().chain(std::iter::repeat_n(u64::MAX, padding)) {
             out.extend_from_slice(U64::new(entry).as_bytes());
         }
     }
+}
+
+/// The levels above the lowest one, from the root down, and the lowest one.
+fn levels_of(lowest: Vec<u64>) -> (Vec<Vec<u64>>, Vec<u64>) {
+    let above = |below: &Vec<u64>| below.iter().step_by(FANOUT).copied().collect::<Vec<_>>();
+    let first = (lowest.len() > FANOUT).then(|| above(&lowest));
+    let levels = std::iter::successors(first, |below| (below.len() > FANOUT).then(|| above(below)));
+    let mut levels: Vec<_> = levels.collect();
+    levels.reverse();
+    (levels, lowest)
 }
 
 impl<L: Borrow<IndexLayout>> Index<'_, L> {
@@ -140,7 +160,7 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
         self.verify_ends(data_len)?;
         let layout = self.layout();
         let untouched = |_| Ok::<(), FormatError>(());
-        let mut heads = Vec::new();
+        let (mut heads, mut tie_heads) = (Vec::new(), Vec::new());
         let mut key = self.prefix().to_vec();
         let mut previous: &[u8] = &[];
         for block in 0..layout.block_count {
@@ -154,10 +174,18 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
             key.truncate(layout.prefix_len);
             key.extend_from_slice(separator);
             heads.push(if block == 0 { 0 } else { head_of(&key, layout.head_offset) });
+            tie_heads.push(if block == 0 { 0 } else { head_of(&key, layout.tie_offset) });
             previous = separator;
         }
+        let separator = |block| self.separator(block, &untouched).unwrap_or_default();
+        let tie_offset = tie_offset(&heads, layout.prefix_len, separator);
+        let found = layout.has_ties().then_some(layout.tie_offset);
+        if tie_offset != found {
+            let [expected, found] = [tie_offset, found].map(|at| at.unwrap_or(0) as u64);
+            return Err(TIES.found(14, expected, found));
+        }
         let mut expected = Vec::new();
-        push_levels(&mut expected, heads);
+        push_levels(&mut expected, heads, layout.has_ties().then_some(tie_heads));
         let start = layout.levels.first().map_or(0, |level| level.0);
         let found = self.bytes.get(start..start + expected.len()).unwrap_or_default();
         match found.iter().zip(&expected).position(|(a, b)| a != b) {

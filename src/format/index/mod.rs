@@ -9,7 +9,7 @@
 //!  │ header │ prefix │ upper levels  │ heads │ block_offsets │ separator_offsets │ separators │
 //!  │ 64 B   │        │ u64s, 16-way  │ u64s  │ packed files  │ u32s              │            │
 //!  └────────┴────────┴───────────────┴───────┴───────────────┴───────────────────┴────────────┘
-//!                     each level padded to 128 B with u64::MAX
+//!                     each level padded to 128 B with u64::MAX; both twice if separators tie
 //! ```
 //!
 //! The *prefix* is what all keys of the file share. A separator is stored without it, and its head
@@ -34,6 +34,7 @@ use crate::format::error::rules;
 mod builder;
 mod parts;
 mod search;
+mod ties;
 mod view;
 
 pub use builder::{IndexBuilder, shortest_separator};
@@ -46,15 +47,16 @@ rules! { RULES:
     BLOCKS = "I3", "block_count is at least 1";
     LEVELS = "I4", "level_count is the number of 16-way levels that block_count heads need";
     FIT = "I5", "the arrays together have the region's length";
-    HEAD = "I6", "head_offset is at most prefix_len";
+    HEAD = "I6", "head_offset is at most prefix_len; tie_offset is at least that with flag bit 2, else 0";
     SEPARATOR = "I7", "separator offsets start at 0, do not go down, and end at separators_len";
     BLOCK_SIZE = "I8", "block_size of a uniform file is a power of two from 1 KiB to 64 KiB, else 0";
     OFFSETS = "I9", "block offsets go up and end at the data region's length";
-    SORTED = "I10", "heads and upper levels are those of the separators, padded with the largest u64";
+    SORTED = "I10", "heads, tie heads and upper levels are those of the separators, padded with the largest u64";
     ORDER = "I11", "separators ascend; two are equal only where one key spans blocks";
     BETWEEN = "I12", "a separator is the shortest between its block and the block before";
     PREFIX = "I13", "the prefix is the longest that all keys start with, and head_offset the smaller of its length and that of the shortest key less 8, at least 0";
     CONTINUED = "I14", "flag bit 1 is set exactly if some block says that its last key goes on";
+    TIES = "I15", "flag bit 2 is set exactly if different separators share a head, and tie_offset is the shortest length that those of a tie share";
 }
 
 /// The first 64 bytes of the index region.
@@ -75,8 +77,8 @@ pub struct IndexHeader {
     pub flags: u8,
     /// Levels of the search tree, the heads included.
     pub level_count: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// Where in a key the eight bytes of its tie head start; 0 without ties.
+    pub tie_offset: U16,
     /// Bytes from one block to the next in a uniform file; 0 in a packed one.
     pub block_size: U32,
     /// Bytes of all separators together.
@@ -99,6 +101,8 @@ pub const NODE_LEN: usize = 8 * FANOUT;
 pub const FLAG_UNIFORM: u8 = 1;
 /// Bit 1 of `flags`: some key goes on in the next block.
 pub const FLAG_CONTINUED: u8 = 2;
+/// Bit 2 of `flags`: different separators share a head, so there are tie heads.
+pub const FLAG_TIES: u8 = 4;
 /// Block offsets of a packed file count units of this many bytes.
 pub const OFFSET_UNIT: u64 = 64;
 

@@ -15,7 +15,13 @@ impl IndexLayout {
             let is_heads = index + 1 == self.level_count;
             let name = if is_heads { "heads".to_owned() } else { format!("level {index}") };
             starts.push((name, *start));
+            if self.has_ties() {
+                let ties = if is_heads { self.tie_heads } else { start + self.upper_ties };
+                let name = if is_heads { String::new() } else { format!(" of level {index}") };
+                starts.push((format!("tie_heads{name}"), ties));
+            }
         }
+        starts.sort_by_key(|(_, start)| *start);
         if self.flags & FLAG_UNIFORM == 0 {
             starts.push(("block_offsets".to_owned(), self.block_offsets));
         }
@@ -29,6 +35,24 @@ impl IndexLayout {
 #[cfg(test)]
 mod tests {
     use super::super::{Index, IndexBuilder};
+
+    #[test]
+    fn trees_of_tie_heads_are_named_beside_the_others() {
+        let mut builder = IndexBuilder::new();
+        for number in 0..40 {
+            let key = format!("the same sixteen{number:03}");
+            builder.push(key.as_bytes(), key.as_bytes());
+        }
+        // One short key makes all others tie.
+        builder.push(b"z", b"z");
+        let bytes = builder.finish(b"", 1, Some(8192), &[]);
+        let parts = Index::parse(&bytes).unwrap().layout().parts();
+        let lens: Vec<_> = parts.iter().map(|(name, part)| (name.as_str(), part.len())).collect();
+        let trees = &lens[1..lens.len() - 2];
+        let want = [("level 0", 128), ("tie_heads of level 0", 128), ("heads", 384)];
+        assert_eq!(trees, [&want[..], &[("tie_heads", 384)]].concat());
+        assert!(parts.windows(2).all(|pair| pair[0].1.end == pair[1].1.start));
+    }
 
     #[test]
     fn arrays_cover_an_index_without_gap() {

@@ -37,8 +37,8 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
     ///
     /// # Cost
     ///
-    /// A node of 128 bytes a level. Where the head of a separator is that of the key (a tie), a
-    /// binary search of the separators that share it.
+    /// A node of 128 bytes a level, two nodes where separators tie. Where even that does not
+    /// decide, a binary search of the separators that are left.
     #[inline]
     pub fn search<E: From<FormatError>>(
         &self,
@@ -50,12 +50,16 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
             let last = self.layout().block_count - 1;
             return Ok(Search::Block(if key < prefix { 0 } else { last }));
         }
+        if self.layout().has_ties() {
+            return self.search_ties(key, touch);
+        }
         self.locate::<false, E>(key, touch)
     }
 
     /// As [`search`](Self::search), for a lookup: which block it gives for a key that no block
-    /// holds does not matter, so the prefix is not looked at. Compiled into its caller; `WIDE` if
-    /// that one may use AVX2.
+    /// holds does not matter, so the prefix is not looked at. In an index with ties, a key that is
+    /// not in the block may be in another; `search` tells. Compiled into its caller; `WIDE` if that
+    /// one may use AVX2.
     ///
     /// # Errors
     ///
@@ -67,32 +71,46 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
         key: &[u8],
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<Search, E> {
+        if self.layout().has_ties() {
+            return self.locate_pair(key, touch);
+        }
         let head = head_of(key, self.layout().head_offset);
         let (block, found) = self.last_not_above::<WIDE, E>(head, touch)?;
-        if found != head {
-            return Ok(Search::Block(block));
+        if found == head {
+            return self.search_equal_heads(key, head, block, touch);
         }
-        let rest = key.get(self.layout().prefix_len..).unwrap_or_default();
-        self.search_ties(rest, head, block, touch)
+        Ok(Search::Block(block))
     }
 
-    /// Decides among the blocks up to `last` whose head is that of the key, and the one before.
+    /// Decides among the blocks up to `last` whose head is that of the key: their separators are
+    /// equal, or there would be tie heads.
     #[inline(never)]
-    fn search_ties<E: From<FormatError>>(
+    fn search_equal_heads<E: From<FormatError>>(
         &self,
-        rest: &[u8],
+        key: &[u8],
         head: u64,
         last: usize,
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<Search, E> {
-        let before = match head.checked_sub(1) {
-            Some(below) => self.last_not_above::<false, E>(below, touch)?,
-            None => (0, head),
+        let first = match head.checked_sub(1) {
+            None => 0,
+            Some(below) => {
+                let (before, found) = self.last_not_above::<false, E>(below, touch)?;
+                if found < head { before + 1 } else { before }
+            }
         };
-        let (mut low, mut high) = (before.0, last + 1);
-        if before.1 < head {
-            low += 1;
-        }
+        self.search_separators(self.rest(key), first.min(last)..last + 1, touch)
+    }
+
+    /// Decides among some blocks, and the one before, by their separators alone. `rest` is what
+    /// follows the prefix in the key.
+    pub(super) fn search_separators<E: From<FormatError>>(
+        &self,
+        rest: &[u8],
+        blocks: Range<usize>,
+        touch: &impl Fn(Range<usize>) -> Result<(), E>,
+    ) -> Result<Search, E> {
+        let (mut low, mut high) = (blocks.start, blocks.end);
         // The first separator that is not below the key.
         while low < high {
             let middle = low.midpoint(high);
@@ -101,7 +119,7 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
                 _ => high = middle,
             }
         }
-        if low <= last && self.separator(low, touch)? == rest {
+        if low < blocks.end && self.separator(low, touch)? == rest {
             return Ok(if self.layout().has_continued_keys() && low > 0 {
                 Search::BlockOrOneBefore(low)
             } else {
@@ -116,14 +134,11 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
     /// Nodes that are not sorted lead anywhere, but never out of the region.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call would move the layout through memory")]
-    fn last_not_above<const WIDE: bool, E>(
+    pub(super) fn last_not_above<const WIDE: bool, E>(
         &self,
         head: u64,
         touch: &impl Fn(Range<usize>) -> Result<(), E>,
     ) -> Result<(usize, u64), E> {
-        // All levels start at a multiple of a node's length from the start of the region.
-        let (nodes, _) = self.bytes.as_chunks::<NODE_LEN>();
-        let node = |place: usize| nodes.get(place).map_or(&NO_NODE, |node| transmute_ref!(node));
         let (upper, (heads, _)) = self.layout().levels_from_the_root();
         let last = self.layout().block_count - 1;
         let mut entry: usize = 0;
@@ -132,17 +147,26 @@ impl<L: Borrow<IndexLayout>> Index<'_, L> {
             entry = last / FANOUT;
         } else {
             for (start, _) in upper {
-                let words = node(entry.wrapping_add(start / NODE_LEN));
+                let words = self.node(entry.wrapping_add(start / NODE_LEN));
                 entry = entry.wrapping_mul(FANOUT).wrapping_add(place_in_node::<WIDE>(words, head));
             }
         }
         let place = entry.wrapping_add(heads / NODE_LEN);
         let start = place.wrapping_mul(NODE_LEN);
         touch(start..start.wrapping_add(NODE_LEN))?;
-        let words = node(place);
+        let words = self.node(place);
         entry = entry.wrapping_mul(FANOUT).wrapping_add(place_in_node::<WIDE>(words, head));
         let entry = entry.min(last);
         Ok((entry, word_at(words, entry)))
+    }
+
+    /// The node with this number: all levels start at a multiple of a node's length from the start
+    /// of the region.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    pub(super) fn node(&self, place: usize) -> &[U64; FANOUT] {
+        let (nodes, _) = self.bytes.as_chunks::<NODE_LEN>();
+        nodes.get(place).map_or(&NO_NODE, |node| transmute_ref!(node))
     }
 }
 
@@ -176,6 +200,6 @@ fn place_in_node<const WIDE: bool>(words: &[U64; FANOUT], head: u64) -> usize {
 
 /// The entry at `place` of its node: a node has sixteen.
 #[inline]
-fn word_at(words: &[U64; FANOUT], place: usize) -> u64 {
+pub(super) fn word_at(words: &[U64; FANOUT], place: usize) -> u64 {
     words.get(place % FANOUT).map_or(0, |word| word.get())
 }

@@ -13,8 +13,9 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use super::{
-    BLOCK_SIZE, BLOCKS, FANOUT, FIT, FLAG_CONTINUED, FLAG_UNIFORM, HEAD, HEADER, HEADER_LEN,
-    IndexHeader, LEVELS, MAGIC, NODE_LEN, OFFSET_UNIT, OFFSETS, RESERVED, SEPARATOR, level_lens,
+    BLOCK_SIZE, BLOCKS, FANOUT, FIT, FLAG_CONTINUED, FLAG_TIES, FLAG_UNIFORM, HEAD, HEADER,
+    HEADER_LEN, IndexHeader, LEVELS, MAGIC, NODE_LEN, OFFSET_UNIT, OFFSETS, RESERVED, SEPARATOR,
+    level_lens,
 };
 use crate::format::data_block::round_up;
 use crate::format::error::FormatError;
@@ -35,6 +36,12 @@ pub struct IndexLayout {
     pub(super) level_count: usize,
     /// Start and number of entries of each level, the root first, the heads last.
     pub(super) levels: [(usize, usize); MAX_LEVELS],
+    /// Where in a key the bytes of its tie head start.
+    pub(super) tie_offset: usize,
+    /// How far behind each upper level its tie heads are, if there are any.
+    pub(super) upper_ties: usize,
+    /// Where the tie heads of the lowest level start.
+    pub(super) tie_heads: usize,
     pub(super) block_offsets: usize,
     pub(super) separator_offsets: usize,
     pub(super) separators: usize,
@@ -57,6 +64,13 @@ impl IndexLayout {
         self.flags & FLAG_CONTINUED != 0
     }
 
+    /// Whether different separators share a head.
+    #[inline]
+    #[must_use]
+    pub fn has_ties(&self) -> bool {
+        self.flags & FLAG_TIES != 0
+    }
+
     /// Where in a key the bytes of its head start.
     #[must_use]
     pub fn head_offset(&self) -> usize {
@@ -64,8 +78,8 @@ impl IndexLayout {
     }
 
     /// Where the heads, the lowest level of the tree, start, in bytes from the start of the region.
-    /// A reader verifies all up to here when it opens a table, a fifteenth of the heads' bytes and
-    /// the prefix; a search does not name them again.
+    /// A reader verifies all up to here when it opens a table, a fifteenth of the heads' bytes, that of
+    /// tie heads, and the prefix; a search does not name them again.
     #[must_use]
     pub fn heads_start(&self) -> usize {
         self.levels.get(self.level_count.saturating_sub(1)).map_or(0, |level| level.0)
@@ -106,8 +120,7 @@ impl<'a> Index<'a> {
         if header.magic != MAGIC {
             return Err(HEADER.broken(0));
         }
-        if header.flags & !(FLAG_UNIFORM | FLAG_CONTINUED) != 0
-            || header.reserved != [0; 2]
+        if header.flags & !(FLAG_UNIFORM | FLAG_CONTINUED | FLAG_TIES) != 0
             || header.reserved_tail.iter().any(|word| word.get() != 0)
         {
             return Err(RESERVED.broken(12));
@@ -119,6 +132,11 @@ impl<'a> Index<'a> {
         if header.head_offset > header.prefix_len {
             let (offset, len) = (header.head_offset.get(), header.prefix_len.get());
             return Err(HEAD.found(10, u64::from(len), u64::from(offset)));
+        }
+        let least = if header.flags & FLAG_TIES == 0 { 0 } else { header.prefix_len.get() };
+        let tie_offset = header.tie_offset.get();
+        if tie_offset < least || (header.flags & FLAG_TIES == 0 && tie_offset != 0) {
+            return Err(HEAD.found(14, u64::from(least), u64::from(tie_offset)));
         }
         let uniform = header.flags & FLAG_UNIFORM != 0;
         let block_size = header.block_size.get();
@@ -142,10 +160,22 @@ impl<'a> Index<'a> {
         let mut at = round_up(HEADER_LEN as u64 + prefix_len, NODE_LEN as u64);
         let mut levels = [(0, 0); MAX_LEVELS];
         let mut starts = [0; MAX_LEVELS];
+        let has_ties = header.flags & FLAG_TIES != 0;
+        let (root, mut upper_ties, mut tie_heads) = (at, 0, 0);
         for ((level, start), len) in levels.iter_mut().zip(&mut starts).zip(lens.iter().rev()) {
+            let is_heads = *len == block_count;
+            if has_ties && is_heads {
+                // Behind the upper levels stand those of the tie heads.
+                upper_ties = at - root;
+                at += upper_ties;
+            }
             *start = at;
             level.1 = *len;
             at += round_up(*len as u64, FANOUT as u64) * 8;
+            if has_ties && is_heads {
+                tie_heads = at;
+                at += at - *start;
+            }
         }
         let block_offsets = at;
         if header.flags & FLAG_UNIFORM == 0 {
@@ -168,6 +198,9 @@ impl<'a> Index<'a> {
             block_size: header.block_size.get(),
             level_count: lens.len(),
             levels,
+            tie_offset: usize::from(header.tie_offset.get()),
+            upper_ties: upper_ties as usize,
+            tie_heads: tie_heads as usize,
             block_offsets: block_offsets as usize,
             separator_offsets: separator_offsets as usize,
             separators: separators as usize,

@@ -304,3 +304,19 @@ fn a_cursor_off_its_rows_stays_there_until_a_seek() {
     }
     assert!(cursor.seek_last().unwrap() && cursor.key() == b"b");
 }
+
+/// Keys that share eight bytes, but not what follows: among the many of one kind, which decide what
+/// the index compares, stand a few of another before and behind, without a separator of their own.
+#[test]
+fn keys_that_share_only_the_head_of_a_tie_are_found() {
+    for count in [40, 200, 3_000] {
+        let key = |kind: &str, number: usize| format!("AAAAAAAA{kind}{number:06}").into_bytes();
+        let many = (0..count).map(|number| key("mmmm", 5 * number + 50));
+        let few = ["llll", "nnnn"].map(|kind| [0, 60, 999_999].map(|number| key(kind, number)));
+        let keys = many.chain(few.into_iter().flatten()).chain([b"a".to_vec(), b"z".to_vec()]);
+        let data: Vec<Pair> = keys.map(|key| (key, vec![b'v'; 40])).collect();
+        let options = buffered().block_size(1 << 10).background_threads(0);
+        check_data(&options, &data);
+        check_data(&options.filter_bits_per_key(0), &data);
+    }
+}

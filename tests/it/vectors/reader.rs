@@ -373,6 +373,9 @@ struct Index<'f> {
     prefix: &'f [u8],
     head_offset: usize,
     levels: Vec<Vec<u64>>,
+    tie_offset: usize,
+    /// The tree of tie heads, if separators tie.
+    tie_levels: Option<Vec<Vec<u64>>>,
     /// In a packed table: where each block starts and the last one ends.
     offsets: Option<Vec<usize>>,
     separators: Vec<&'f [u8]>,
@@ -389,12 +392,21 @@ impl<'f> Index<'f> {
         }
         assert_eq!(usize::from(bytes[13]), counts.len());
         let mut at = (64 + prefix_len).next_multiple_of(128);
-        let mut levels = Vec::new();
-        for count in &counts {
-            levels.push((0..*count).map(|entry| number(bytes, at + 8 * entry, 8)).collect());
+        let mut level = |count: &usize| {
+            let entries = (0..*count).map(|entry| number(bytes, at + 8 * entry, 8)).collect();
             let end = at + 8 * count.next_multiple_of(16);
             assert!(bytes[at + 8 * count..end].iter().all(|byte| *byte == 0xff));
             at = end;
+            entries
+        };
+        let has_ties = bytes[12] & 4 != 0;
+        let (lowest, upper) = counts.split_last().unwrap();
+        let mut levels: Vec<Vec<u64>> = upper.iter().map(&mut level).collect();
+        let mut tie_levels: Option<Vec<Vec<u64>>> =
+            has_ties.then(|| upper.iter().map(&mut level).collect());
+        levels.push(level(lowest));
+        if let Some(tie_levels) = &mut tie_levels {
+            tie_levels.push(level(lowest));
         }
         let offsets = (bytes[12] & 1 == 0).then(|| {
             at += 4 * (count + 1);
@@ -411,6 +423,8 @@ impl<'f> Index<'f> {
             prefix: &bytes[64..64 + prefix_len],
             head_offset: size(bytes, 10, 2),
             levels,
+            tie_offset: size(bytes, 14, 2),
+            tie_levels,
             offsets,
             separators: ends.windows(2).map(separator).collect(),
         }
@@ -428,10 +442,27 @@ impl<'f> Index<'f> {
         }
     }
 
-    /// The eight bytes of a key from `head_offset`, as a number.
-    fn head(&self, key: &[u8]) -> u64 {
-        let bytes = key.iter().copied().skip(self.head_offset).chain([0; 8]).take(8);
+    /// The eight bytes of a key from `offset`, as a number.
+    fn eight_bytes(key: &[u8], offset: usize) -> u64 {
+        let bytes = key.iter().copied().skip(offset).chain([0; 8]).take(8);
         bytes.fold(0, |head, byte| (head << 8) | u64::from(byte))
+    }
+
+    fn head(&self, key: &[u8]) -> u64 {
+        Self::eight_bytes(key, self.head_offset)
+    }
+
+    /// Where ties part, worked out from the separators.
+    fn expected_tie_offset(&self) -> Option<usize> {
+        let whole: Vec<Vec<u8>> =
+            self.separators.iter().skip(1).map(|it| [self.prefix, it].concat()).collect();
+        let ties = whole.chunk_by(|a, b| self.head(a) == self.head(b));
+        let parts = ties.filter(|tie| tie[0] != tie[tie.len() - 1]);
+        let shared = parts.map(|tie| {
+            let (first, last) = (&tie[0], &tie[tie.len() - 1]);
+            first.iter().zip(last).take_while(|(a, b)| a == b).count()
+        });
+        shared.min()
     }
 
     /// Checks the heads, and that each key is found in the block where it stands.
@@ -441,8 +472,21 @@ impl<'f> Index<'f> {
         for (block, separator) in self.separators.iter().enumerate().skip(1) {
             assert_eq!(heads[block], self.head(&whole(separator)));
         }
-        for (upper, lower) in self.levels.iter().zip(self.levels.iter().skip(1)) {
-            assert!(upper.iter().eq(lower.iter().step_by(16)));
+        for levels in std::iter::once(&self.levels).chain(&self.tie_levels) {
+            for (upper, lower) in levels.iter().zip(levels.iter().skip(1)) {
+                assert!(upper.iter().eq(lower.iter().step_by(16)));
+            }
+        }
+        let tie_offset = self.tie_levels.is_some().then_some(self.tie_offset);
+        assert_eq!(tie_offset, self.expected_tie_offset());
+        for tie_heads in self.tie_levels.iter().filter_map(|levels| levels.last()) {
+            assert_eq!(tie_heads[0], 0);
+            for (block, separator) in self.separators.iter().enumerate().skip(1) {
+                let whole = whole(separator);
+                assert_eq!(tie_heads[block], Self::eight_bytes(&whole, self.tie_offset));
+            }
+            let pairs: Vec<_> = heads.iter().zip(tie_heads).collect();
+            assert!(pairs.is_sorted());
         }
         let counts = blocks.iter().map(|block| block["row_count"].as_u64().unwrap());
         let mut numbered =
@@ -488,6 +532,7 @@ impl<'f> Index<'f> {
             "some_key_goes_on": self.bytes[12] & 2 != 0,
             "prefix": text(self.prefix),
             "head_offset": self.head_offset,
+            "tie_offset": self.tie_levels.is_some().then_some(self.tie_offset),
             "level_lens": self.levels.iter().map(Vec::len).collect::<Vec<_>>(),
             "separators": self.separators.iter().map(|it| text(it)).collect::<Vec<_>>(),
         })

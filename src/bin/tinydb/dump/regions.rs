@@ -77,9 +77,9 @@ pub(super) fn write_index<W: Write>(
             block_count: "data blocks of the table";
             prefix_len: "bytes that all keys start with";
             head_offset: "where in a key its head starts";
-            flags: "1 uniform, 2 some key goes on in the next block";
+            flags: "1 uniform, 2 some key goes on in the next block, 4 ties";
             level_count: "levels of the search tree, heads included";
-            reserved: "zero";
+            tie_offset: "where in a key its tie head starts, if there are ties";
             block_size: "from one block to the next; 0 if packed";
             separators_len: "bytes of all separators";
             reserved_tail: "zero";
@@ -104,9 +104,11 @@ fn part_meaning(name: &str) -> &'static str {
     match name {
         "prefix" => "what all keys start with; zeros up to 128",
         "heads" => "eight bytes of each separator, as a number",
+        "tie_heads" => "eight bytes of each separator from tie_offset, as a number",
         "block_offsets" => "where each block starts, in units of 64 bytes, and their end",
         "separator_offsets" => "where each separator starts in separators, and their end",
         "separators" => "a key between each block and the one before, back to back",
+        _ if name.starts_with("tie_heads") => "the first tie head of each node below",
         _ => "the first head of each node below",
     }
 }

@@ -3,20 +3,25 @@
 use super::*;
 
 fn small() -> Blocks {
-    let keys = ["key", "keyaa", "keyab", "keyab", "keyab", "keyb", "keyzzzzzzzzzz", "kz"];
-    Blocks(keys.iter().map(|key| vec![key.as_bytes().to_vec()]).collect())
+    let plain = ["key", "keyaa", "keyab", "keyab", "keyab", "keyb"];
+    // The last two of these have separators that differ behind a head which they share.
+    let tied = ["keyzzzzzzzzzz", "keyzzzzzzzzzzz", "keyzzzzzzzzzzzz", "kz"];
+    let keys = plain.into_iter().chain(tied);
+    Blocks(keys.map(|key| vec![key.as_bytes().to_vec()]).collect())
 }
 
 /// Searches, and asks for what is not there.
 fn walk(index: &Index<'_>) {
-    for key in ["", "a", "key", "keyab", "keyab\0", "kyyyyyyyyyyyyyyy", "z"] {
+    for key in
+        ["", "a", "key", "keyab", "keyab\0", "keyzzzzzzzzzzzz", "keyzzzzz", "kyyyyyyyyyyyyyyy", "z"]
+    {
         let _ = index.search(key.as_bytes(), &untouched);
     }
     for block in (0..20).chain([u32::MAX as usize, usize::MAX]) {
         let _ = index.separator(block, &untouched);
         let _ = index.block_offset(block, &untouched);
     }
-    let _ = index.verify(9 * 192);
+    let _ = index.verify(11 * 192);
 }
 
 #[test]
@@ -69,6 +74,7 @@ fn any_header_before_any_bytes_is_read_without_a_panic() {
         let uniform = rng.random();
         let separators_len = rng.random_range(0..100);
         let prefix_len = rng.random_range(0..20);
+        let has_ties = rng.random();
         let levels = level_lens(block_count as usize);
         let tree_len: usize = levels.map(|len| len.next_multiple_of(FANOUT) * 8).sum();
         let header = IndexHeader {
@@ -76,16 +82,19 @@ fn any_header_before_any_bytes_is_read_without_a_panic() {
             block_count: U32::new(block_count),
             prefix_len: U16::new(prefix_len),
             head_offset: U16::new(rng.random_range(0..=prefix_len)),
-            flags: u8::from(uniform) | if rng.random() { FLAG_CONTINUED } else { 0 },
+            flags: u8::from(uniform)
+                | if rng.random() { FLAG_CONTINUED } else { 0 }
+                | if has_ties { FLAG_TIES } else { 0 },
             level_count: level_lens(block_count as usize).count() as u8,
-            reserved: [0; 2],
+            tie_offset: U16::new(if has_ties { prefix_len + rng.random_range(0..9) } else { 0 }),
             block_size: U32::new(if uniform { 1 << rng.random_range(10..17) } else { 0 }),
             separators_len: U32::new(separators_len),
             reserved_tail: [U64::ZERO; 5],
         };
         let head_len = (HEADER_LEN + usize::from(prefix_len)).next_multiple_of(NODE_LEN);
         let offsets_len = 4 * (block_count as usize + 1) * if uniform { 1 } else { 2 };
-        let mut bytes = vec![0; head_len + tree_len + offsets_len + separators_len as usize];
+        let both_len = if has_ties { 2 * tree_len } else { tree_len };
+        let mut bytes = vec![0; head_len + both_len + offsets_len + separators_len as usize];
         if rng.random() {
             rng.fill(&mut bytes[..]);
         } else {
@@ -115,8 +124,8 @@ fn check_broken(id: &str, uniform: bool, change: impl FnOnce(&IndexLayout, &mut 
 #[test]
 fn each_broken_rule_is_named() {
     check_broken("I1", true, |_, bytes| bytes[3] = b'Y');
-    check_broken("I2", true, |_, bytes| bytes[12] |= 4);
-    for reserved in [14, 15, 24, 63] {
+    check_broken("I2", true, |_, bytes| bytes[12] |= 8);
+    for reserved in [24, 63] {
         check_broken("I2", true, |_, bytes| bytes[reserved] = 1);
     }
     check_broken("I3", true, |_, bytes| bytes[4..8].fill(0));
@@ -126,6 +135,8 @@ fn each_broken_rule_is_named() {
     check_broken("I5", true, |_, bytes| bytes[23] = 0xFF);
     check_broken("I5", true, |_, bytes| bytes.push(0));
     check_broken("I6", true, |_, bytes| bytes[10] = 2);
+    check_broken("I6", true, |_, bytes| bytes[14] = 0);
+    check_broken("I6", true, |_, bytes| bytes[12] &= !FLAG_TIES);
     check_broken("I7", true, |at, bytes| bytes[at.separator_offsets] = 1);
     check_broken("I7", true, |at, bytes| bytes[at.separator_offsets + 8] = 200);
     check_broken("I7", true, |at, bytes| bytes[at.separators - 4] -= 1);
@@ -139,10 +150,19 @@ fn each_broken_rule_is_named() {
     check_broken("I9", false, |at, bytes| bytes[at.block_offsets + 4] = 0);
     check_broken("I9", false, |at, bytes| bytes[at.separator_offsets - 4] += 1);
     check_broken("I10", true, |at, bytes| bytes[at.levels[0].0] = 1);
-    check_broken("I10", true, |at, bytes| bytes[at.separator_offsets - 1] = 0);
+    check_broken("I10", true, |at, bytes| bytes[at.tie_heads - 1] = 0);
+    check_broken("I10", true, |at, bytes| bytes[at.tie_heads] = 1);
+    check_broken("I10", false, |at, bytes| bytes[at.tie_heads + 8] ^= 1);
+    check_broken("I10", false, |at, bytes| bytes[at.block_offsets - 1] = 0);
     check_broken("I10", true, |at, bytes| bytes[HEADER_LEN + at.prefix_len] = 1);
     check_broken("I11", true, |at, bytes| bytes[at.separators] = 0xFF);
     check_broken("I11", true, |_, bytes| bytes[12] &= !FLAG_CONTINUED);
+    check_broken("I15", true, |_, bytes| bytes[14] += 1);
+    check_broken("I15", false, |at, bytes| {
+        bytes[12] &= !FLAG_TIES;
+        bytes[14] = 0;
+        bytes.drain(at.tie_heads..at.block_offsets);
+    });
 }
 
 #[test]
