@@ -194,6 +194,8 @@ pub struct LevelStats {
     pub bytes: u64,
     /// Rows of its tables: every version of every key.
     pub rows: u64,
+    /// Range tombstones in its tables: deleted ranges that may still cover rows.
+    pub range_tombstones: u64,
 }
 
 /// What opening a database recovered from its logs.
@@ -271,6 +273,7 @@ impl Engine {
             level.tables += 1;
             level.bytes += record.file_len;
             level.rows += record.row_count;
+            level.range_tombstones += record.range_tombstone_count;
             if let Some(table) = handle.opened() {
                 stats.open_table_bytes += table.region().len();
             }

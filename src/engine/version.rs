@@ -15,6 +15,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::compaction::{Covered, covered_of};
 use super::fences::Fences;
 use super::range_deletes::{live_among, range_tombstones_of};
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ pub(crate) struct Version {
     deletes_ranges: bool,
     /// Those of them that may cover a row of a table; made when they are first asked for.
     range_tombstones: OnceLock<Arc<RangeTombstones>>,
+    /// The tables that they cover in part; made when it is first asked for.
+    covered: OnceLock<Vec<Covered>>,
 }
 
 impl Version {
@@ -65,7 +68,8 @@ impl Version {
         let deletes_ranges = tables.iter().any(|table| table.record.range_tombstone_count > 0);
         let records = tables.iter().map(|table| &table.record);
         let fences = Fences::new(records.map(|record| (&*record.smallest, &*record.largest)));
-        Self { tables, runs, fences, deletes_ranges, range_tombstones: OnceLock::new() }
+        let (range_tombstones, covered) = (OnceLock::new(), OnceLock::new());
+        Self { tables, runs, fences, deletes_ranges, range_tombstones, covered }
     }
 
     /// The version without the tables of these files, and with others.
@@ -100,6 +104,16 @@ impl Version {
         let all = range_tombstones_of(&self.tables)?;
         let live = live_among(&all, self.tables.iter().map(|table| &table.record));
         Ok(self.range_tombstones.get_or_init(|| Arc::new(live)))
+    }
+
+    /// The tables that deleted ranges cover in part.
+    ///
+    /// # Cost
+    ///
+    /// When first asked for, if there are range tombstones: two index searches for each and each
+    /// table that it covers. A table that can't be opened ends the list: whoever needs it is told.
+    pub(super) fn covered(&self) -> &[Covered] {
+        self.covered.get_or_init(|| covered_of(self).unwrap_or_default())
     }
 
     /// How many tables level 0 has.

@@ -159,6 +159,21 @@ impl Table {
             .map_err(|error| self.corrupt(self.index.offset(), error))
     }
 
+    /// About how many bytes of blocks hold the keys from `start` on, and before `end`: whole blocks
+    /// between two places of the index.
+    ///
+    /// # Errors
+    ///
+    /// As a lookup in the index.
+    pub(crate) fn len_between(&self, start: &[u8], end: Option<&[u8]>) -> Result<u64> {
+        let first = self.block_offset(self.search(start)?)?;
+        let last = match end {
+            Some(end) => self.search(end)?,
+            None => self.index_layout.block_count(),
+        };
+        Ok(self.block_offset(last)?.saturating_sub(first))
+    }
+
     pub(super) fn verify_block(&self, block: &DataBlock<'_>, base: u64) -> Result<()> {
         if block.checksum_matches(self.file_id, base) {
             Ok(())

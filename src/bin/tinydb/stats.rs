@@ -50,6 +50,9 @@ fn figures(stats: &Stats) -> Vec<(String, Json)> {
         add(&format!("level_{number}_tables"), level.tables.into());
         add(&format!("level_{number}_bytes"), level.bytes.into());
         add(&format!("level_{number}_rows"), level.rows.into());
+        if level.range_tombstones > 0 {
+            add(&format!("level_{number}_range_tombstones"), level.range_tombstones.into());
+        }
     }
     add("memtable_rows", stats.memtable_rows.into());
     add("memtable_bytes", stats.memtable_bytes.into());

@@ -17,7 +17,7 @@ use super::selection::Selection;
 use super::shape::Shape;
 
 /// A tree that is as small as this is merged whatever its levels.
-const SMALL_TREE: u64 = 512 << 20;
+pub(super) const SMALL_TREE: u64 = 512 << 20;
 
 /// How many bytes a merge may rewrite for each byte that goes down.
 pub(super) const WORTH: u64 = 16;

@@ -22,14 +22,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::deleted;
 use super::job::{Counts, Job};
-use super::picker::{self, Plan, Policy, Reason, Running, Shape, Situation};
+use super::picker::{self, Plan, Policy, Running, Shape, Situation};
 use crate::engine::inspect::{JobStats, RunningJob};
-use crate::engine::range_deletes::covers_all_of;
-use crate::engine::version::Version;
 use crate::engine::{Engine, Tree, lock};
 use crate::error::{Error, Result};
-use crate::options::CompactionStyle;
 
 /// How many finished jobs are remembered.
 const REMEMBERED_JOBS: usize = 16;
@@ -96,31 +94,11 @@ impl Engine {
         let shape = Shape::of(view.version.tables().iter().map(|table| &table.record));
         let running: Vec<_> =
             tree.compactions.running.iter().map(|(_, running, _)| running.clone()).collect();
-        if let Some(plan) = self.pick_drop(&view.version, &running) {
-            return Some(plan);
-        }
+        let (version, policy) = (&view.version, self.policy());
         let situation = Situation { running: &running, is_quiet, read_credit };
-        picker::pick(&shape, &self.policy(), &situation)
-    }
-
-    /// The plan that takes out tables whose rows were all deleted with their range, if there are
-    /// some: they need not be read.
-    fn pick_drop(&self, version: &Version, running: &[Running]) -> Option<Plan> {
-        if !version.deletes_ranges() || self.options.compaction == CompactionStyle::Manual {
-            return None;
-        }
-        // If they can't be opened, a read or a compaction that needs them will tell.
-        let list = version.range_tombstones().ok()?;
-        let is_taken = |number| running.iter().any(|job| job.inputs.contains(&number));
-        let covered = version.tables().iter().map(|table| &table.record).filter(|record| {
-            record.range_tombstone_count == 0
-                && !is_taken(record.file_number)
-                && covers_all_of(list, record)
-        });
-        let inputs: Vec<u64> = covered.map(|record| record.file_number).collect();
-        let plan = Plan::rewrite(inputs, 0);
-        let is_useful = !plan.inputs.is_empty();
-        is_useful.then_some(Plan { is_drop: true, reason: Reason::RangeDelete, ..plan })
+        deleted::pick_whole(version, &policy, &running)
+            .or_else(|| picker::pick(&shape, &policy, &situation))
+            .or_else(|| deleted::pick_partly(&shape, &policy, &situation, version.covered()))
     }
 
     /// Takes the tables of the next job that a background thread should do. `is_quiet` tells

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::deleted::{Covered, pick_partly};
 use super::model::{Model, key_bytes};
 use super::picker::{Plan, Policy, Reason, Running, Situation, pick, pick_all, pick_range};
 use super::shape::Shape;
@@ -135,6 +136,54 @@ fn quiet_trees_become_few_runs_if_that_is_cheap() {
     }
     check_pick(SizeTiered, true, 0, "0 a-z:40 a-z:40", "1 2 > 63 quiet");
     check_pick(SizeTiered, true, 0, "0 a-z:40 | 62 a-z:9 | 63 a-z:9", "1 2 3 > 63 quiet");
+}
+
+#[test]
+fn tables_with_deleted_rows_are_written_anew_when_writes_rest_if_that_is_worth_it() {
+    /// `covered` has pairs of a file number and about how many MB of it are covered.
+    #[track_caller]
+    fn check(credit: u64, shape: &str, covered: &[(u64, u64)], want: &str) {
+        let tables = tables(shape);
+        let covered: Vec<_> = covered
+            .iter()
+            .map(|(number, len)| Covered { file_number: *number, len: len * MB })
+            .collect();
+        let pick = |style, is_quiet, running: &[Running]| {
+            let situation = Situation { running, is_quiet, read_credit: credit * MB };
+            text(pick_partly(&Shape::of(tables.iter()), &policy(style), &situation, &covered))
+        };
+        assert_eq!(pick(Leveled, true, &[]), want, "{shape}, {covered:?}");
+        assert_eq!(pick(SizeTiered, true, &[]), want, "{shape}, {covered:?}");
+        assert_eq!(pick(Manual, true, &[]), "none");
+        assert_eq!(pick(Leveled, false, &[]), "none");
+        let running = |input| Running {
+            inputs: vec![input],
+            output_level: 6,
+            smallest: b"a".into(),
+            largest: b"z".into(),
+        };
+        let taken: Vec<_> = covered.iter().map(|covered| running(covered.file_number)).collect();
+        assert_eq!(pick(Leveled, true, &taken), "none");
+    }
+    #[rustfmt::skip]
+    let cases = [
+        (0, "6 a-m:90 n-z:90", &[][..], "none"),
+        // a small tree: whatever is covered
+        (0, "6 a-m:90 n-z:90", &[(2, 0)], "2 > 6 range-delete"),
+        (0, "6 a-f:90 g-m:90 n-z:90", &[(1, 3), (2, 40), (3, 20)], "2 > 6 range-delete"),
+        // a large one: where a fair part is covered
+        (0, "6 a-m:900 n-z:900", &[(1, 50), (2, 56)], "none"),
+        (0, "6 a-m:900 n-z:900", &[(1, 57), (2, 56)], "1 > 6 range-delete"),
+        // or reads have paid for it
+        (899, "6 a-m:900 n-z:900", &[(2, 0)], "none"),
+        (900, "6 a-m:900 n-z:900", &[(2, 0)], "2 > 6 range-delete"),
+        // tables of level 0 wait for a merge
+        (0, "0 a-z:9 | 6 a-m:90", &[(1, 9)], "none"),
+        (0, "5 a-c:9 | 6 a-m:90", &[(1, 9), (2, 1)], "1 > 5 range-delete"),
+    ];
+    for (credit, shape, covered, want) in cases {
+        check(credit, shape, covered, want);
+    }
 }
 
 #[test]

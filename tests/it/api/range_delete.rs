@@ -213,6 +213,39 @@ fn tables_that_are_covered_whole_go_without_being_read() {
     assert!(db.verify().unwrap().is_ok());
 }
 
+/// Space that only a `compact` gave back: nothing merged a table that a range covered in part once
+/// it was alone in its run, and every read looked for the range.
+#[test]
+fn tables_that_a_range_covers_in_part_are_rid_of_its_rows_when_writes_rest() {
+    let options = stepped().memtable_size(64 << 10).table_size(256 << 10);
+    let db = simulated(&SimDisk::new(1), options);
+    for number in 0..20_000 {
+        db.put(format!("{number:06}"), [7; 100]).unwrap();
+    }
+    db.compact().unwrap();
+    let full = db.snapshot();
+    let stored = || {
+        let levels = db.stats().levels;
+        let sum = |count: fn(&tinydb::LevelStats) -> u64| levels.iter().map(count).sum::<u64>();
+        (levels.len(), sum(|level| level.rows), sum(|level| level.range_tombstones))
+    };
+    assert_eq!(stored(), (1, 20_000, 0));
+    let mut want = 20_000;
+    for (start, end) in [(100, 900), (7_000, 13_000), (19_990, 30_000), (5, 6)] {
+        db.delete_range(format!("{start:06}")..format!("{end:06}")).unwrap();
+        db.flush().unwrap();
+        db.wait_idle().unwrap();
+        want -= end.min(20_000) - start;
+        assert_eq!(stored(), (1, want, 0), "{start} to {end}");
+        let jobs = db.stats().written.compacted_bytes;
+        db.wait_idle().unwrap();
+        assert_eq!(db.stats().written.compacted_bytes, jobs, "nothing is written twice");
+    }
+    assert_eq!(db.iter().count() as u64, want);
+    assert_eq!(full.iter().count(), 20_000, "an earlier snapshot sees through it");
+    assert!(db.verify().unwrap().is_ok());
+}
+
 /// A compaction that left no row put a tombstone for the range's first key into level 0, in front
 /// of a newer row of that key in a deeper level.
 #[test]
