@@ -14,6 +14,7 @@ mod comeback;
 mod compaction;
 mod counters;
 mod crash;
+mod filtered;
 mod gate;
 mod model;
 mod recovery;
