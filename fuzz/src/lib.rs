@@ -1,7 +1,9 @@
 //! What the fuzz targets share.
 
+mod failing;
 mod model;
 
+pub use failing::{MoodyModel, open_moody};
 pub use model::{ManualClock, Model, Picture, SEPARATOR};
 
 use std::sync::Arc;
