@@ -69,7 +69,8 @@ pub(crate) struct Hit<'v> {
 enum Place<'v> {
     Memtable {
         memtable: &'v Arc<Memtable>,
-        node: u32,
+        /// Where the row lies in the memtable.
+        row: u32,
         value: &'v [u8],
     },
     Table {
@@ -104,11 +105,11 @@ impl<'v> Hit<'v> {
     #[inline]
     pub(crate) fn into_owned_value(self) -> Value<'static> {
         match self.place {
-            Place::Memtable { memtable, node, value } => {
+            Place::Memtable { memtable, row, value } => {
                 if value.len() <= INLINE_LEN {
                     Value::copied(value)
                 } else {
-                    memtable.owned_value(node)
+                    memtable.owned_value(row, value)
                 }
             }
             Place::Table { table, value: Slice::Borrowed(value) } => {
@@ -178,11 +179,10 @@ impl View {
         wanted: &Wanted<'_>,
         hash: u64,
     ) -> Option<Result<Option<Hit<'v>>>> {
-        let node = memtable.find(wanted.key, hash, wanted.seqno)?;
-        let row = memtable.row(node)?;
-        let place = Place::Memtable { memtable, node, value: row.value };
-        let hit = Hit { seqno: row.seqno, expires_at: row.expires_at, place };
-        Some(self.decide(row.kind, hit, wanted, hash))
+        let record = memtable.find(wanted.key, hash, wanted.seqno)?;
+        let place = Place::Memtable { memtable, row: record.place(), value: record.value() };
+        let hit = Hit { seqno: record.seqno(), expires_at: record.expires_at(), place };
+        Some(self.decide(record.kind(), hit, wanted, hash))
     }
 
     /// What the newest visible row of a key, which is `hit`, means.

@@ -74,19 +74,20 @@ impl Cursor for MemtableCursor {
 
     #[inline]
     fn next_key(&mut self) -> Result<()> {
+        let rows = &self.memtable.rows;
         self.number = self.node().map_or(NONE, |node| {
-            let key = Target::new(node.key(), 0);
+            let key = Target::new(node.key(rows), 0);
             let mut next = node.next();
             for _ in 0..MAX_STEP_COUNT {
                 match self.memtable.node(next) {
-                    Some(node) if node.has_key(&key) => next = node.next(),
+                    Some(node) if node.has_key(&key, rows) => next = node.next(),
                     _ => return next,
                 }
             }
             // The last version that a key can have has seqno 0.
             let next = self.memtable.first_from(&key);
             match self.memtable.node(next) {
-                Some(node) if node.has_key(&key) => node.next(),
+                Some(node) if node.has_key(&key, rows) => node.next(),
                 _ => next,
             }
         });
@@ -96,8 +97,9 @@ impl Cursor for MemtableCursor {
     #[inline]
     fn prev_has_same_key(&mut self) -> Result<bool> {
         let Some(node) = self.node() else { return Ok(false) };
+        let key = Target::new(node.key(&self.memtable.rows), 0);
         let before = self.memtable.node(self.memtable.before(self.number));
-        Ok(before.is_some_and(|before| before.has_key(&Target::new(node.key(), 0))))
+        Ok(before.is_some_and(|before| before.has_key(&key, &self.memtable.rows)))
     }
 
     #[inline]
@@ -129,7 +131,7 @@ impl Cursor for MemtableCursor {
 
     #[inline]
     fn key(&self) -> &[u8] {
-        self.node().map_or(&[], Node::key)
+        self.node().map_or(&[], |node| node.key(&self.memtable.rows))
     }
 
     #[inline]
@@ -144,12 +146,12 @@ impl Cursor for MemtableCursor {
 
     #[inline]
     fn expires_at(&self) -> u64 {
-        self.node().map_or(0, Node::expires_at)
+        self.node().map_or(0, |node| node.expires_at(&self.memtable.rows))
     }
 
     #[inline]
     fn value(&self) -> &[u8] {
-        self.node().map_or(&[], Node::value)
+        self.node().map_or(&[], |node| node.value(&self.memtable.rows))
     }
 
     #[inline]
@@ -158,6 +160,7 @@ impl Cursor for MemtableCursor {
     }
 
     fn owned_value(&self) -> Value<'static> {
-        self.memtable.owned_value(self.number)
+        let Some(node) = self.node() else { return Value::copied(&[]) };
+        self.memtable.owned_value(node.row(), node.value(&self.memtable.rows))
     }
 }

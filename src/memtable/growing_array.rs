@@ -1,41 +1,45 @@
 //! An array that grows while others read it: elements never move.
 //!
-//! It is a fixed directory of pieces that are allocated when first needed, eight pieces of one
-//! length, then eight of twice that length, and so on. So at most an eighth of the memory is
-//! unused, no growth stops the writer for long, and an index finds its piece by arithmetic.
+//! It is a fixed directory of pieces that are made when first needed, each as long as all before it
+//! together. A piece takes memory only as it is touched, so what is unused of it costs nothing; no
+//! growth stops the writer for long, and an index finds its piece by arithmetic.
 //!
 //! ```text
-//!   index   0      32     64         256     320     384            768
-//!           │ 32   │ 32   │ … 8 of   │ 64    │ 64    │ … 8 of       │ 128   │ …
-//!           └ piece 0     │ them     └ piece 8       │ them         └ piece 16
+//!   index   0        256        768             1792                    3840
+//!           │ 256    │ 512      │ 1024          │ 2048                  │ 4096 …
+//!           └ piece 0└ piece 1  └ piece 2       └ piece 3
 //! ```
 //!
 //! # Invariants
 //!
-//! - A piece is allocated once, whole, and stays until the array is dropped.
-//! - Reading takes no lock: a piece that is being allocated is not there yet.
+//! - A piece is made once, whole, and stays until the array is dropped.
+//! - Reading takes no lock: a piece that is being made is not there yet.
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::sync::OnceLock;
 
-/// How many pieces have the same length, as a power of two.
-const STEP_BITS: u32 = 3;
-/// How many elements the first eight pieces hold together, as a power of two.
+use zerocopy::FromZeros;
+
+use crate::storage::{HUGE_LEN, Pages, Zeroed};
+
+/// How many elements the first piece holds, as a power of two.
 const FIRST_BITS: u32 = 8;
 /// Pieces enough for nearly every `u32`.
-const PIECE_COUNT: usize = ((u32::BITS - FIRST_BITS) << STEP_BITS) as usize;
+const PIECE_COUNT: usize = (u32::BITS - FIRST_BITS) as usize;
 
 /// An array of `T` by `u32` that never moves an element.
 #[derive(Debug)]
 pub(super) struct GrowingArray<T> {
-    pieces: [OnceLock<Box<[T]>>; PIECE_COUNT],
+    pieces: [OnceLock<Zeroed<T>>; PIECE_COUNT],
+    /// Of pieces that fill huge ones.
+    pages: Pages,
 }
 
-impl<T: Default> GrowingArray<T> {
-    /// An array without elements.
-    pub(super) const fn new() -> Self {
-        Self { pieces: [const { OnceLock::new() }; PIECE_COUNT] }
+impl<T: FromZeros> GrowingArray<T> {
+    /// An array without elements. From a huge page's length on, its pieces are made of `pages`.
+    pub(super) const fn new(pages: Pages) -> Self {
+        Self { pieces: [const { OnceLock::new() }; PIECE_COUNT], pages }
     }
 
     /// The element at `index`, if its piece was made.
@@ -46,11 +50,17 @@ impl<T: Default> GrowingArray<T> {
     }
 
     /// The element at `index`, which is made with all of its piece if it does not exist; `None`
-    /// if the index is too large for any piece.
+    /// if the index is too large for any piece, or if there is no memory.
     pub(super) fn get_or_grow(&self, index: u32) -> Option<&T> {
         let place = Place::of(index);
-        let make = || (0..place.piece_len).map(|_| T::default()).collect();
-        self.pieces.get(place.piece)?.get_or_init(make).get(place.offset)
+        let piece = self.pieces.get(place.piece)?;
+        if piece.get().is_none() {
+            let is_large = place.piece_len.saturating_mul(size_of::<T>()) >= HUGE_LEN;
+            let pages = if is_large { self.pages } else { Pages::Small };
+            // If another one was faster, this one is not needed.
+            let _ = piece.set(Zeroed::new(place.piece_len, pages)?);
+        }
+        piece.get()?.get(place.offset)
     }
 }
 
@@ -63,41 +73,38 @@ struct Place {
 }
 
 impl Place {
-    /// Counting from 2^8 instead of 0, the leading bit of a number says which eight pieces it is
-    /// in, the next three bits say which of the eight, and the rest is the offset.
+    /// Counting from 2^8 instead of 0, the leading bit of a number says which piece it is in, and
+    /// the rest is the offset.
     #[inline]
     const fn of(index: u32) -> Self {
         let number = index as usize + (1 << FIRST_BITS);
         let log = number.ilog2();
-        let offset_bits = log - STEP_BITS;
-        let step = (number >> offset_bits) & ((1 << STEP_BITS) - 1);
-        let piece = (((log - FIRST_BITS) << STEP_BITS) as usize) + step;
-        let piece_len = 1 << offset_bits;
-        Self { piece, offset: number & (piece_len - 1), piece_len }
+        let piece_len = 1 << log;
+        Self { piece: (log - FIRST_BITS) as usize, offset: number - piece_len, piece_len }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU8;
+    use std::sync::atomic::Ordering::Relaxed;
 
     #[test]
     fn places_follow_each_other_without_gaps() {
-        let mut want = Place { piece: 0, offset: 0, piece_len: 32 };
+        let mut want = Place { piece: 0, offset: 0, piece_len: 256 };
         for index in 0..3_000_000 {
             assert_eq!(Place::of(index), want, "index {index}");
             want.offset += 1;
             if want.offset == want.piece_len {
-                let piece_len =
-                    if want.piece % 8 == 7 { want.piece_len * 2 } else { want.piece_len };
-                want = Place { piece: want.piece + 1, offset: 0, piece_len };
+                want = Place { piece: want.piece + 1, offset: 0, piece_len: want.piece_len * 2 };
             }
         }
     }
 
     #[test]
     fn the_last_indices_have_no_piece() {
-        let array = GrowingArray::<u8>::new();
+        let array = GrowingArray::<AtomicU8>::new(Pages::Huge);
         assert!(Place::of(u32::MAX - 256).piece < PIECE_COUNT);
         for index in [u32::MAX - 255, u32::MAX] {
             assert!(array.get(index).is_none());
@@ -107,10 +114,12 @@ mod tests {
 
     #[test]
     fn an_element_exists_once_its_piece_was_made() {
-        let array = GrowingArray::<u8>::new();
-        assert!(array.get(40).is_none());
-        assert!(array.get_or_grow(40).is_some());
-        assert!(array.get(63).is_some(), "the same piece");
-        assert!(array.get(64).is_none() && array.get(31).is_none(), "its neighbors");
+        let array = GrowingArray::<AtomicU8>::new(Pages::Huge);
+        assert!(array.get(300).is_none());
+        array.get_or_grow(300).unwrap().store(7, Relaxed);
+        assert!(array.get(767).is_some(), "the same piece");
+        assert!(array.get(768).is_none() && array.get(255).is_none(), "its neighbors");
+        assert!(array.get_or_grow(256).is_some() && array.get_or_grow(3_000_000).is_some());
+        assert_eq!(array.get(300).map(|element| element.load(Relaxed)), Some(7));
     }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //!   line  │ entry │ entry │ entry │   0   │   0   │   0   │   0   │   0   │   64 bytes
 //!
-//!   entry │ low half of the hash, u32 │ number of the newest row, u32 │    0: none
+//!   entry │ low half of the hash, u32 │ place of the newest row, u32 │    0: none
 //! ```
 //!
 //! # Invariants
@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lines::{LINE_LEN, Lines};
+use crate::storage::HUGE_LEN;
 
 /// What an entry takes.
 pub(super) const ENTRY_LEN: usize = size_of::<AtomicU64>();
@@ -35,9 +36,9 @@ const FREE: u64 = 0;
 
 /// What the index knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// The number of the newest row.
-    Newest(u32),
+pub(super) enum Known<T> {
+    /// The newest row.
+    Newest(T),
     /// It has no row.
     Absent,
     /// It may have rows: there was no room for all keys.
@@ -51,21 +52,28 @@ pub(super) struct HashIndex {
 }
 
 impl HashIndex {
-    /// An index with about so many entries.
-    pub(super) fn new(entry_count: usize) -> Self {
-        Self { lines: Lines::new(entry_count.div_ceil(LINE_ENTRY_COUNT)) }
+    /// An index in these lines, which are zero.
+    pub(super) const fn new(lines: Lines) -> Self {
+        Self { lines }
     }
 
-    /// Looks a key up: `has_key` tells whether the row with a number is one of the key's.
+    /// How many lines an index with about so many entries takes.
+    pub(super) const fn line_count(entry_count: usize) -> usize {
+        entry_count.div_ceil(LINE_ENTRY_COUNT)
+    }
+
+    /// Looks a key up: `row_of_key` gives the row at a place if it is one of the key's.
     #[inline]
-    pub(super) fn find(&self, hash: u64, has_key: impl Fn(u32) -> bool) -> Known {
+    pub(super) fn find<T>(&self, hash: u64, row_of_key: impl Fn(u32) -> Option<T>) -> Known<T> {
         for entry in self.entries_for(hash) {
             let entry = entry.load(Acquire);
             if entry == FREE {
                 return Known::Absent;
             }
-            if is_for(entry, hash) && has_key(number_of(entry)) {
-                return Known::Newest(number_of(entry));
+            if is_for(entry, hash)
+                && let Some(row) = row_of_key(place_of(entry))
+            {
+                return Known::Newest(row);
             }
         }
         Known::Nothing
@@ -79,9 +87,22 @@ impl HashIndex {
         }
     }
 
+    /// Whether there is room for any entry.
+    pub(super) const fn has_room(&self) -> bool {
+        self.lines.count() > 0
+    }
+
+    /// Takes memory for the entries of a huge page, which nobody knows yet; false if there are none.
+    pub(super) fn take_page(&self, number: usize) -> bool {
+        let first = number.saturating_mul(HUGE_LEN / ENTRY_LEN);
+        // A load alone would be answered without memory.
+        let entry = self.lines.words(first, 1).first();
+        entry.inspect(|entry| _ = entry.fetch_or(FREE, Relaxed)).is_some()
+    }
+
     /// Gives a key that had no row an entry; false if there is no room.
-    pub(super) fn add(&self, hash: u64, number: u32) -> bool {
-        self.change(hash, FREE, entry_of(hash, number))
+    pub(super) fn add(&self, hash: u64, place: u32) -> bool {
+        self.change(hash, FREE, entry_of(hash, place))
     }
 
     /// Leads from a key to a newer row than the newest one that it had, if it has an entry.
@@ -105,8 +126,8 @@ impl HashIndex {
     }
 }
 
-const fn entry_of(hash: u64, number: u32) -> u64 {
-    (hash << u32::BITS) | number as u64
+const fn entry_of(hash: u64, place: u32) -> u64 {
+    (hash << u32::BITS) | place as u64
 }
 
 /// Whether an entry holds the low half of this hash.
@@ -117,44 +138,54 @@ const fn is_for(entry: u64, hash: u64) -> bool {
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
-const fn number_of(entry: u64) -> u32 {
+const fn place_of(entry: u64) -> u32 {
     entry as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Pages;
 
     /// Hashes that all belong in one line.
     fn in_one_line(low: u64) -> u64 {
         (7 << 60) | low
     }
 
+    fn index(entry_count: usize) -> HashIndex {
+        let [lines] = Lines::new([HashIndex::line_count(entry_count)], Pages::Small);
+        HashIndex::new(lines)
+    }
+
+    fn only(wanted: u32) -> impl Fn(u32) -> Option<u32> {
+        move |place| (place == wanted).then_some(place)
+    }
+
     #[test]
     fn an_entry_leads_to_the_newest_row_of_its_key() {
-        let index = HashIndex::new(256);
-        assert_eq!(index.find(9, |_| true), Known::Absent);
+        let index = index(256);
+        assert_eq!(index.find(9, Some), Known::Absent);
         assert!(index.add(9, 1));
-        assert_eq!(index.find(9, |number| number == 1), Known::Newest(1));
+        assert_eq!(index.find(9, only(1)), Known::Newest(1));
         index.replace(9, 1, 2);
-        assert_eq!(index.find(9, |number| number == 2), Known::Newest(2));
-        assert_eq!(index.find(9, |number| number == 1), Known::Absent);
-        assert_eq!(index.find(10, |_| true), Known::Absent, "another hash in the same line");
+        assert_eq!(index.find(9, only(2)), Known::Newest(2));
+        assert_eq!(index.find(9, only(1)), Known::Absent);
+        assert_eq!(index.find(10, Some), Known::Absent, "another hash in the same line");
     }
 
     #[test]
     fn keys_with_equal_hashes_have_entries_of_their_own() {
-        let index = HashIndex::new(256);
+        let index = index(256);
         assert!((1..=5).all(|number| index.add(u64::MAX >> 1, number)));
         for number in 1..=5 {
-            assert_eq!(index.find(u64::MAX >> 1, |it| it == number), Known::Newest(number));
+            assert_eq!(index.find(u64::MAX >> 1, only(number)), Known::Newest(number));
         }
-        assert_eq!(index.find(u64::MAX >> 1, |_| false), Known::Absent);
+        assert_eq!(index.find(u64::MAX >> 1, |_| None::<u32>), Known::Absent);
     }
 
     #[test]
     fn of_a_key_without_room_nothing_is_known() {
-        let index = HashIndex::new(256);
+        let index = index(256);
         let room = u32::try_from(PROBE_LINE_COUNT * LINE_ENTRY_COUNT).unwrap();
         for number in 1..=room {
             assert!(index.add(in_one_line(u64::from(number)), number));
@@ -162,14 +193,14 @@ mod tests {
         let hash = in_one_line(u64::from(room) + 1);
         assert!(!index.add(hash, room + 1));
         index.replace(hash, room + 1, room + 2);
-        assert_eq!(index.find(hash, |_| true), Known::Nothing);
-        assert_eq!(index.find(in_one_line(3), |_| true), Known::Newest(3), "the others stay");
+        assert_eq!(index.find(hash, Some), Known::Nothing);
+        assert_eq!(index.find(in_one_line(3), Some), Known::Newest(3), "the others stay");
     }
 
     #[test]
     fn every_hash_has_a_place_whatever_the_length() {
         for entry_count in [8, 9, 15, 256, 1_000, 100_000] {
-            let index = HashIndex::new(entry_count);
+            let index = index(entry_count);
             for hash in [0, 1, u64::MAX >> 1, u64::MAX] {
                 let places = index.entries_for(hash).len();
                 let most = PROBE_LINE_COUNT * LINE_ENTRY_COUNT;
@@ -180,8 +211,8 @@ mod tests {
 
     #[test]
     fn an_index_without_memory_knows_nothing() {
-        let index = HashIndex::new(usize::MAX);
+        let index = index(usize::MAX);
         assert!(!index.add(1, 1));
-        assert_eq!(index.find(1, |_| true), Known::Nothing);
+        assert_eq!(index.find(1, Some), Known::Nothing);
     }
 }

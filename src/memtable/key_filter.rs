@@ -30,11 +30,15 @@ pub(super) struct KeyFilter {
 }
 
 impl KeyFilter {
-    /// A filter of about so many bytes.
-    pub(super) fn new(len: usize) -> Self {
-        let lines = Lines::new((len / LINE_LEN).max(1));
+    /// A filter in these lines, which are zero.
+    pub(super) fn new(lines: Lines) -> Self {
         let block_count = u32::try_from(lines.count() * LINE_BLOCK_COUNT).unwrap_or(u32::MAX);
         Self { lines, block_count }
+    }
+
+    /// How many lines a filter of about so many bytes takes.
+    pub(super) fn line_count(len: usize) -> usize {
+        (len / LINE_LEN).max(1)
     }
 
     /// Notes a key.
@@ -73,6 +77,12 @@ fn wide_mask(hash: u64) -> [u64; BLOCK_WORD_COUNT] {
 mod tests {
     use super::*;
     use crate::format::checksum::hash_key;
+    use crate::storage::Pages;
+
+    fn filter(len: usize) -> KeyFilter {
+        let [lines] = Lines::new([KeyFilter::line_count(len)], Pages::Small);
+        KeyFilter::new(lines)
+    }
 
     fn hash(number: u32) -> u64 {
         hash_key(&number.to_le_bytes(), 3)
@@ -81,7 +91,7 @@ mod tests {
     #[test]
     fn no_key_is_lost_and_most_others_are_denied() {
         for len in [0, 64, 100, 4096, 16 << 10] {
-            let filter = KeyFilter::new(len);
+            let filter = filter(len);
             assert!(!filter.may_contain(hash(0)), "an empty filter denies all");
             (0..1_000).for_each(|number| filter.add(hash(number)));
             assert!((0..1_000).all(|number| filter.may_contain(hash(number))), "{len} bytes");
@@ -93,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_filter_without_memory_denies_nothing() {
-        let filter = KeyFilter::new(usize::MAX);
+        let filter = filter(usize::MAX);
         assert!(filter.may_contain(hash(1)));
         filter.add(hash(1));
         assert!(filter.may_contain(hash(1)));

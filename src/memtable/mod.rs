@@ -11,14 +11,25 @@
 //! ```
 //!
 //! A point lookup need not walk down the levels, where every step waits for memory: a hash index
-//! beside the list leads to the newest row of a key, and the older ones follow it on level 0.
+//! beside the list leads to the newest row of a key, and the older ones follow it on level 0. The rows
+//! themselves, key and value, lie apart from the list, each in one piece.
+//!
+//! ```text
+//!   hash ──► filter ──► index ──► row ──► key, value          what a lookup touches
+//!                                  │ ▲
+//!                                  ▼ │
+//!                                 node ◄──► nodes around it    what a search or scan touches
+//! ```
+//!
+//! All of it is memory of few large pieces. Where a memtable has become large, huge pages hold it.
 //!
 //! # Invariants
 //!
 //! - Rows ascend by user key, then descend by seqno; no internal key stands twice.
 //! - One writer at a time, which has the lock; a read takes no lock and allocates nothing.
-//! - A node is published first and then linked from the lowest level upwards, each link with
-//!   release order: whoever finds a node on some level finds it complete on all levels below.
+//! - A row is there before its node; a node is published first and then linked from the lowest level
+//!   upwards, each link with release order: whoever finds a node on some level finds it complete on
+//!   all levels below.
 //! - `prev` names the node before, or while a row is being inserted between the two an earlier
 //!   one: the way forward from there is always exact.
 //!
@@ -40,32 +51,25 @@ mod growing_array;
 mod hash_index;
 mod key_filter;
 mod lines;
+mod lookup;
 mod node;
 mod range_deletes;
+mod rows;
 mod shared_value;
+mod shortcut;
 mod writer;
 
 pub(crate) use cursor::MemtableCursor;
 use growing_array::GrowingArray;
-use hash_index::{ENTRY_LEN, HashIndex, Known};
-use key_filter::KeyFilter;
-use node::{INLINE_LINK_COUNT, Node, Slot, Target};
-use writer::{Place, Writer, too_many_rows};
+use node::{INLINE_LINK_COUNT, Node, Target};
+use rows::{Record, Rows};
+use shortcut::{Shortcuts, pages_for, with_shortcut};
+use writer::{Place, Writer, no_room};
 
 /// Levels enough for four rows to the power of sixteen: every `u32`.
 const MAX_HEIGHT: usize = 16;
 /// The number that stands for "no node".
 const NONE: u32 = 0;
-/// The hash index has an entry for so many bytes of a full memtable. No row takes less than 96
-/// bytes, and one with a value of 100 bytes takes about 220: so it is a third full with such
-/// rows, and has room for nearly all of the shortest ones.
-const BYTES_PER_ENTRY: usize = 80;
-/// The filter has a byte for so many bytes of a full memtable: 14 bits for a row of 220 bytes.
-const BYTES_PER_FILTER_BYTE: usize = 128;
-/// An index is not smaller than this.
-const MIN_ENTRY_COUNT: usize = 256;
-/// After so many versions that are too new, a search is cheaper than going on by steps.
-const MAX_STEP_COUNT: usize = 4;
 
 /// The newest rows, sorted in memory.
 pub(crate) struct Memtable {
@@ -73,11 +77,11 @@ pub(crate) struct Memtable {
     first: [AtomicU32; MAX_HEIGHT],
     /// How many levels have a node.
     height: AtomicUsize,
-    nodes: GrowingArray<Slot>,
+    rows: Rows,
+    nodes: GrowingArray<Node>,
     /// The links above those that stand in the nodes.
     upper_links: GrowingArray<AtomicU32>,
-    filter: KeyFilter,
-    index: HashIndex,
+    shortcuts: Shortcuts,
     /// Whether there are range tombstones, for those who only ask that.
     deletes_ranges: AtomicBool,
     range_tombstones: ArcSwapOption<RangeTombstones>,
@@ -114,21 +118,23 @@ impl Memtable {
     ///
     /// # Cost
     ///
-    /// The index, a tenth of the size, is only reserved: it takes memory as rows come.
+    /// A memtable that may become large begins small. Its index, a tenth of its size, is made when it
+    /// has grown, which takes the writer one or two milliseconds.
     pub(crate) fn with_capacity_for(memtable_size: usize) -> Self {
+        let pages = pages_for(memtable_size);
         Self {
             first: [const { AtomicU32::new(NONE) }; MAX_HEIGHT],
             height: AtomicUsize::new(1),
-            nodes: GrowingArray::new(),
-            upper_links: GrowingArray::new(),
-            filter: KeyFilter::new(memtable_size / BYTES_PER_FILTER_BYTE),
-            index: HashIndex::new((memtable_size / BYTES_PER_ENTRY).max(MIN_ENTRY_COUNT)),
+            rows: Rows::new(pages),
+            nodes: GrowingArray::new(pages),
+            upper_links: GrowingArray::new(pages),
+            shortcuts: Shortcuts::new(memtable_size),
             deletes_ranges: AtomicBool::new(false),
             range_tombstones: ArcSwapOption::empty(),
             len: AtomicUsize::new(0),
             memory_len: AtomicUsize::new(0),
             max_seqno: AtomicU64::new(0),
-            writer: Mutex::new(Writer::new()),
+            writer: Mutex::new(Writer::new(memtable_size)),
         }
     }
 
@@ -137,16 +143,17 @@ impl Memtable {
     ///
     /// # Cost
     ///
-    /// O(log n) and one allocation. Readers go on meanwhile; other writers wait.
+    /// O(log n). Readers go on meanwhile; other writers wait.
     ///
     /// # Errors
     ///
     /// [`Error::KeyTooLarge`](crate::Error::KeyTooLarge);
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) after four thousand million rows.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) after four thousand million rows, or
+    /// without memory.
     pub(crate) fn insert(&self, row: &Row<'_>, hash: u64) -> Result<()> {
         // Whatever a writer did before it panicked is complete or not linked.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.index.touch(hash);
+        self.shortcuts.get().index.touch(hash);
         let target = Target::new(row.key, row.seqno);
         let mut gaps = [Gap::default(); MAX_HEIGHT];
         let found = self.search(&target, |level, gap| {
@@ -154,78 +161,53 @@ impl Memtable {
                 *slot = gap;
             }
         });
-        if self.node(found.after).is_some_and(|node| node.is_at(&target)) {
+        if self.node(found.after).is_some_and(|node| node.is_at(&target, &self.rows)) {
             return Ok(());
         }
-        let place = writer.next_place().ok_or_else(too_many_rows)?;
+        let place = writer.next_place().ok_or_else(no_room)?;
         let [a, b, c, ..] = gaps.map(|gap| gap.after);
-        let node = Node::new(row, [a, b, c], place.upper, found.before)?;
-        let memory_len = node.memory_len() + size_of::<AtomicU32>() * place.upper_count;
-        let slot = self.nodes.get_or_grow(place.number).ok_or_else(too_many_rows)?;
+        let node = self.nodes.get_or_grow(place.number).ok_or_else(no_room)?;
         let upper_gaps = gaps.iter().skip(INLINE_LINK_COUNT).take(place.upper_count);
         for (index, gap) in (place.upper..).zip(upper_gaps) {
-            let link = self.upper_links.get_or_grow(index).ok_or_else(too_many_rows)?;
+            let link = self.upper_links.get_or_grow(index).ok_or_else(no_room)?;
             link.store(gap.after, Relaxed);
         }
-        slot.0.set(node).map_err(|_| too_many_rows())?;
+        let (at, row_len) = self.rows.add(&mut writer.rows, row, place.number)?;
+        node.set_links([a, b, c], place.upper, found.before);
+        node.set_row(row, hash, at);
         writer.taken(&place);
-        self.filter.add(hash);
+        self.shortcuts.get().filter.add(hash);
         self.link(&place, &gaps);
-        let index_len = self.note_in_index(&target, hash, place.number, found);
+        self.note_in_index(&target, hash, at, found);
 
-        self.memory_len.store(self.memory_len() + memory_len + index_len, Relaxed);
+        let links_len = size_of::<Node>() + size_of::<AtomicU32>() * place.upper_count;
+        let memory_len = self.memory_len() + with_shortcut(row_len + links_len);
+        self.memory_len.store(memory_len, Relaxed);
         self.max_seqno.store(self.max_seqno().max(row.seqno), Relaxed);
         self.len.store(self.len() + 1, Release);
+        if let Some(large) = writer.growth.go_on(memory_len) {
+            self.shortcuts.grow(large, self.newest_rows());
+        }
         Ok(())
-    }
-
-    /// Whether a key with this hash may have a row; `false` is certain.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "so that it is compiled for the caller's processor")]
-    pub(crate) fn may_contain(&self, hash: u64) -> bool {
-        self.first() != NONE && self.filter.may_contain(hash)
-    }
-
-    /// The number of the newest version of `key` that is not newer than `seqno`, of any kind.
-    /// `hash` is the one that the key's rows were inserted with.
-    ///
-    /// # Cost
-    ///
-    /// One line of the index, and the row's own lines. O(log n) probes of a cache line each if
-    /// more than a few versions are newer than `seqno`, or if the index had no room for the key.
-    #[inline]
-    pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: u64) -> Option<u32> {
-        if !self.filter.may_contain(hash) {
-            return None;
-        }
-        let target = Target::new(key, seqno);
-        let has_key = |number| self.node(number).is_some_and(|node| node.has_key(&target));
-        let mut number = match self.index.find(hash, has_key) {
-            Known::Newest(number) => number,
-            Known::Absent => return None,
-            Known::Nothing => return self.find_in_list(&target),
-        };
-        let mut node = self.node(number)?;
-        for _ in 0..MAX_STEP_COUNT {
-            if node.seqno() <= seqno {
-                return Some(number);
-            }
-            number = node.next();
-            node = self.node(number).filter(|node| node.has_key(&target))?;
-        }
-        self.find_in_list(&target)
-    }
-
-    /// What `find` finds, without the index.
-    fn find_in_list(&self, target: &Target<'_>) -> Option<u32> {
-        let number = self.first_from(target);
-        self.node(number)?.has_key(target).then_some(number)
     }
 
     /// The row with this number; a row keeps its number.
     #[inline]
     pub(crate) fn row(&self, number: u32) -> Option<Row<'_>> {
-        self.node(number).map(Node::row)
+        let node = self.node(number)?;
+        Some(Row {
+            key: node.key(&self.rows),
+            seqno: node.seqno(),
+            kind: node.kind(),
+            expires_at: node.expires_at(&self.rows),
+            value: node.value(&self.rows),
+        })
+    }
+
+    /// The row with this number, where it lies.
+    #[inline]
+    fn record(&self, number: u32) -> Option<Record<'_>> {
+        self.rows.get(self.node(number)?.row())
     }
 
     /// How many rows there are.
@@ -240,7 +222,8 @@ impl Memtable {
         self.first() == NONE && !self.deletes_ranges()
     }
 
-    /// About how much memory the rows take, in bytes.
+    /// How much memory the rows take, in bytes, with what they need of the nodes, the index and the
+    /// filter. A large memtable takes up to three huge pages more, which are filling up.
     #[inline]
     pub(crate) fn memory_len(&self) -> usize {
         self.memory_len.load(Relaxed)
@@ -279,7 +262,7 @@ impl Memtable {
     fn last_until(&self, target: &Target<'_>) -> u32 {
         let gap = self.search(target, |_, _| ());
         match self.node(gap.after) {
-            Some(node) if node.is_at(target) => gap.after,
+            Some(node) if node.is_at(target, &self.rows) => gap.after,
             _ => gap.before,
         }
     }
@@ -313,7 +296,7 @@ impl Memtable {
                     break;
                 }
                 let Some(node) = self.node(next) else { break };
-                if !node.is_before(target) {
+                if !node.is_before(target, &self.rows) {
                     gap.after = next;
                     break;
                 }
@@ -340,25 +323,10 @@ impl Memtable {
         self.height.fetch_max(place.height, Relaxed);
     }
 
-    /// Leads the index to a row that was linked between two others, and returns how much memory
-    /// of the index that takes.
-    fn note_in_index(&self, target: &Target<'_>, hash: u64, number: u32, gap: Gap) -> usize {
-        let has_key = |number| self.node(number).is_some_and(|node| node.has_key(target));
-        if has_key(gap.before) {
-            // A newer version was there first: the index leads to that or to a newer one.
-            return 0;
-        }
-        if has_key(gap.after) {
-            self.index.replace(hash, gap.after, number);
-            return 0;
-        }
-        if self.index.add(hash, number) { ENTRY_LEN } else { 0 }
-    }
-
     /// The node with this number.
     #[inline]
     fn node(&self, number: u32) -> Option<&Node> {
-        self.nodes.get(number)?.0.get()
+        self.nodes.get(number).filter(|node| node.is_there())
     }
 
     /// The node behind `at`, or the first one, on a level where `at` stands.
@@ -373,7 +341,7 @@ impl Memtable {
         let Some(node) = at else { return self.first.get(level) };
         node.next.get(level).or_else(|| {
             let index = u32::try_from(level - INLINE_LINK_COUNT).ok()?;
-            self.upper_links.get(node.upper.checked_add(index)?)
+            self.upper_links.get(node.upper().checked_add(index)?)
         })
     }
 }

@@ -1,149 +1,157 @@
-//! A node of the memtable's skip list: one row, and its links to the nodes around it.
+//! A node of the memtable's skip list: what a search has to know of a row, and the row's links to
+//! those around it.
 //!
-//! With the lock that publishes it, a node is 64 bytes in a cache line of its own. The first 16
-//! bytes of the key stand in it, so a search reads the row itself only where those are equal.
+//! A node is a line of the cache. The first 16 bytes of the key stand in it, so a search looks at the
+//! row itself only where those are equal.
 //!
 //! ```text
-//!   node  │ head: key[0..16] │ data │ next[0..3] │ upper │ prev │ key_len │ kind │ expires │
-//!                               │                    └► the links above level 2, elsewhere
-//!                               ▼
-//!   data  │ seqno u64 │ key │ value │ expires_at u64, if it expires │
+//!   node  │ head: key[0..16] │ seqno │ hash │ row │ value_len │ facts │ next[0..3] │ upper │ prev │
+//!                                             │                 │                    └► the links
+//!               the place of its bytes ◄──────┘                 │     above level 2, elsewhere
+//!               key_len u16 │ kind u8 │ expires │ is there ◄────┘
 //! ```
 //!
 //! # Invariants
 //!
-//! - Only links change after the node is published; they name published nodes, 0 being none.
-//! - `data` is laid out for this process alone and never leaves memory.
+//! - A node is not there until all of it is written. Then only links change; they name nodes that are
+//!   there, 0 being none.
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::cmp::Ordering;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::error::{Error, Result};
+use zerocopy::FromZeros;
+
+use super::rows::{KEY_START, Rows};
 use crate::format::row::{Kind, Row};
 
 /// How many links stand in the node itself; only one node in 64 has more.
 pub(super) const INLINE_LINK_COUNT: usize = 3;
 /// Bytes of the key that stand in the node itself.
 const HEAD_LEN: usize = 16;
-/// Bytes of a seqno or an expiry time in `data`.
-const NUMBER_LEN: usize = 8;
+/// A fact: the node is there.
+const IS_THERE: u32 = 1 << 31;
+/// A fact: the row expires.
+const EXPIRES: u32 = 1 << 30;
+/// Where the kind begins among the facts, behind the key's length.
+const KIND_SHIFT: u32 = 16;
 
-/// A place for a node; its line of the cache is its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub(super) struct Slot(pub(super) OnceLock<Node>);
-
-const _: () = assert!(size_of::<Slot>() == 64, "a probe must touch one line of the cache");
-
-/// One row and its links.
-#[derive(Debug)]
+/// What a search has to know of a row, and its links; nothing at all before it is set.
+#[derive(Debug, FromZeros)]
+#[repr(C, align(64))]
 pub(super) struct Node {
     /// The first bytes of the key as a number, high half first.
-    head: [u64; 2],
-    data: Box<[u8]>,
+    head: [AtomicU64; 2],
+    seqno: AtomicU64,
+    /// Of the key.
+    hash: AtomicU64,
+    row: AtomicU32,
+    value_len: AtomicU32,
+    facts: AtomicU32,
     /// The next node on each of the lowest levels.
     pub(super) next: [AtomicU32; INLINE_LINK_COUNT],
     /// The index of the link on level 3; the higher ones follow it.
-    pub(super) upper: u32,
+    upper: AtomicU32,
     /// The node before this one, or one a few rows further back.
     pub(super) prev: AtomicU32,
-    key_len: u16,
-    kind: Kind,
-    expires: bool,
 }
 
+const _: () = assert!(size_of::<Node>() == 64, "a probe must touch one line of the cache");
+
 impl Node {
-    /// A copy of `row` with these links.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::KeyTooLarge`].
-    pub(super) fn new(
-        row: &Row<'_>,
-        next: [u32; INLINE_LINK_COUNT],
-        upper: u32,
-        prev: u32,
-    ) -> Result<Self> {
-        let too_large = |_| Error::KeyTooLarge { len: row.key.len() };
-        let key_len = u16::try_from(row.key.len()).map_err(too_large)?;
-        let expires = row.expires_at != 0;
-        let numbers_len = if expires { 2 * NUMBER_LEN } else { NUMBER_LEN };
-        // Exactly as much as is needed: a box of a vector with room to spare would be copied.
-        let mut data = Vec::with_capacity(numbers_len + row.key.len() + row.value.len());
-        data.extend_from_slice(&row.seqno.to_le_bytes());
-        data.extend_from_slice(row.key);
-        data.extend_from_slice(row.value);
-        if expires {
-            data.extend_from_slice(&row.expires_at.to_le_bytes());
+    /// Sets the links that stand in it, the index of the others, and the node before.
+    pub(super) fn set_links(&self, next: [u32; INLINE_LINK_COUNT], upper: u32, prev: u32) {
+        for (link, next) in self.next.iter().zip(next) {
+            link.store(next, Relaxed);
         }
-        Ok(Self {
-            head: split(head(row.key)),
-            data: data.into_boxed_slice(),
-            next: next.map(AtomicU32::new),
-            upper,
-            prev: AtomicU32::new(prev),
-            key_len,
-            kind: row.kind,
-            expires,
-        })
+        self.upper.store(upper, Relaxed);
+        self.prev.store(prev, Relaxed);
     }
 
-    /// The user key.
+    /// Makes it, whose links are set, the node of a row that lies at `place`.
+    pub(super) fn set_row(&self, row: &Row<'_>, hash: u64, place: u32) {
+        let value_len = u32::try_from(row.value.len()).unwrap_or(u32::MAX);
+        let [high, low] = &self.head;
+        let [first, second] = split(head(row.key));
+        high.store(first, Relaxed);
+        low.store(second, Relaxed);
+        self.seqno.store(row.seqno, Relaxed);
+        self.hash.store(hash, Relaxed);
+        self.row.store(place, Relaxed);
+        self.value_len.store(value_len, Relaxed);
+        let key_len = u32::try_from(row.key.len()).unwrap_or(u32::MAX) & u32::from(u16::MAX);
+        let kind = u32::from(row.kind as u8) << KIND_SHIFT;
+        let expires = if row.expires_at == 0 { 0 } else { EXPIRES };
+        self.facts.store(key_len | kind | expires | IS_THERE, Release);
+    }
+
+    /// Whether it was set: all of it is here to be read then.
     #[inline]
-    pub(super) fn key(&self) -> &[u8] {
-        self.data.get(NUMBER_LEN..self.key_end()).unwrap_or_default()
+    pub(super) fn is_there(&self) -> bool {
+        self.facts.load(Acquire) & IS_THERE != 0
+    }
+
+    /// The place of the row.
+    #[inline]
+    pub(super) fn row(&self) -> u32 {
+        self.row.load(Relaxed)
+    }
+
+    /// The user key, without a look at the row's header: a copy need not wait for that.
+    #[inline]
+    pub(super) fn key<'r>(&self, rows: &'r Rows) -> &'r [u8] {
+        rows.bytes(self.row())
+            .get(KEY_START..)
+            .and_then(|b| b.get(..self.key_len()))
+            .unwrap_or_default()
+    }
+
+    /// The value, without a look at the row's header.
+    #[inline]
+    pub(super) fn value<'r>(&self, rows: &'r Rows) -> &'r [u8] {
+        let (start, len) = (KEY_START + self.key_len(), self.value_len.load(Relaxed) as usize);
+        rows.bytes(self.row()).get(start..).and_then(|b| b.get(..len)).unwrap_or_default()
+    }
+
+    #[inline]
+    fn key_len(&self) -> usize {
+        let [low, high, ..] = self.facts.load(Relaxed).to_le_bytes();
+        u16::from_le_bytes([low, high]).into()
     }
 
     /// The seqno.
     #[inline]
     pub(super) fn seqno(&self) -> u64 {
-        self.data.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        self.seqno.load(Relaxed)
+    }
+
+    /// The key's hash.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash.load(Relaxed)
     }
 
     /// The kind.
     #[inline]
-    pub(super) const fn kind(&self) -> Kind {
-        self.kind
+    pub(super) fn kind(&self) -> Kind {
+        let [_, _, kind, _] = self.facts.load(Relaxed).to_le_bytes();
+        Kind::from_u8(kind).unwrap_or(Kind::Put)
     }
 
     /// When the row expires, in seconds since 1970; 0 is never.
     #[inline]
-    pub(super) fn expires_at(&self) -> u64 {
-        if !self.expires {
+    pub(super) fn expires_at(&self, rows: &Rows) -> u64 {
+        if self.facts.load(Relaxed) & EXPIRES == 0 {
             return 0;
         }
-        self.data.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        rows.get(self.row()).map_or(0, |record| record.expires_at())
     }
 
-    /// The value.
+    /// The index of the link on level 3; the higher ones follow it.
     #[inline]
-    pub(super) fn value(&self) -> &[u8] {
-        let after_len = if self.expires { NUMBER_LEN } else { 0 };
-        let end = self.data.len().saturating_sub(after_len);
-        self.data.get(self.key_end()..end).unwrap_or_default()
-    }
-
-    /// All of it.
-    #[inline]
-    pub(super) fn row(&self) -> Row<'_> {
-        Row {
-            key: self.key(),
-            seqno: self.seqno(),
-            kind: self.kind,
-            expires_at: self.expires_at(),
-            value: self.value(),
-        }
-    }
-
-    /// How many bytes the node and its row take, without its upper links.
-    pub(super) const fn memory_len(&self) -> usize {
-        /// What an allocator keeps with each allocation, about.
-        const ALLOCATION_LEN: usize = 16;
-        size_of::<Slot>() + ALLOCATION_LEN + self.data.len()
+    pub(super) fn upper(&self) -> u32 {
+        self.upper.load(Relaxed)
     }
 
     /// The number of the next row.
@@ -155,24 +163,24 @@ impl Node {
 
     /// Whether this is the row of the internal key.
     #[inline]
-    pub(super) fn is_at(&self, target: &Target<'_>) -> bool {
-        self.has_key(target) && self.seqno() == target.seqno
+    pub(super) fn is_at(&self, target: &Target<'_>, rows: &Rows) -> bool {
+        self.has_key(target, rows) && self.seqno() == target.seqno
     }
 
     /// Whether the row has this user key.
     #[inline]
-    pub(super) fn has_key(&self, target: &Target<'_>) -> bool {
-        self.head() == target.head && self.compare_behind_head(target).is_eq()
+    pub(super) fn has_key(&self, target: &Target<'_>, rows: &Rows) -> bool {
+        self.head() == target.head && self.compare_behind_head(target, rows).is_eq()
     }
 
     /// Whether the row comes before the internal key.
     #[inline]
-    pub(super) fn is_before(&self, target: &Target<'_>) -> bool {
+    pub(super) fn is_before(&self, target: &Target<'_>, rows: &Rows) -> bool {
         let head = self.head();
         if head != target.head {
             return head < target.head;
         }
-        match self.compare_behind_head(target) {
+        match self.compare_behind_head(target, rows) {
             Ordering::Less => true,
             Ordering::Equal => self.seqno() > target.seqno,
             Ordering::Greater => false,
@@ -184,12 +192,11 @@ impl Node {
     /// Heads are padded with zeros, so a key that fits its head is a prefix of the other one,
     /// or both are equal up to zeros at the end: then the shorter comes first.
     #[inline]
-    fn compare_behind_head(&self, target: &Target<'_>) -> Ordering {
-        let key_len = usize::from(self.key_len);
+    fn compare_behind_head(&self, target: &Target<'_>, rows: &Rows) -> Ordering {
+        let key_len = self.key_len();
         match target.key.get(HEAD_LEN..) {
             Some(tail) if key_len > HEAD_LEN => {
-                let start = NUMBER_LEN + HEAD_LEN;
-                self.data.get(start..self.key_end()).unwrap_or_default().cmp(tail)
+                self.key(rows).get(HEAD_LEN..).unwrap_or_default().cmp(tail)
             }
             _ => key_len.cmp(&target.key.len()),
         }
@@ -197,13 +204,8 @@ impl Node {
 
     #[inline]
     fn head(&self) -> u128 {
-        let [high, low] = self.head;
-        (u128::from(high) << u64::BITS) | u128::from(low)
-    }
-
-    #[inline]
-    fn key_end(&self) -> usize {
-        NUMBER_LEN + usize::from(self.key_len)
+        let [high, low] = &self.head;
+        (u128::from(high.load(Relaxed)) << u64::BITS) | u128::from(low.load(Relaxed))
     }
 }
 
@@ -211,7 +213,7 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     head: u128,
-    key: &'a [u8],
+    pub(super) key: &'a [u8],
     seqno: u64,
 }
 
@@ -235,7 +237,7 @@ fn head(key: &[u8]) -> u128 {
     u128::from_le_bytes(bytes).swap_bytes()
 }
 
-/// Halves, because a `u128` would align the node to 16 bytes and push it out of its line.
+/// Halves, because there are no atomic numbers of 128 bits.
 #[expect(clippy::cast_possible_truncation, reason = "one half at a time")]
 const fn split(head: u128) -> [u64; 2] {
     [(head >> u64::BITS) as u64, head as u64]
@@ -243,7 +245,10 @@ const fn split(head: u128) -> [u64; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::RowAppender;
     use super::*;
+    use crate::error::{Error, Result};
+    use crate::storage::Pages;
 
     const KEYS: &[&[u8]] = &[
         b"",
@@ -273,8 +278,16 @@ mod tests {
         Row { key, seqno, kind: Kind::Put, expires_at: 0, value: b"value" }
     }
 
-    fn node(row: &Row<'_>) -> Result<Node> {
-        Node::new(row, [0; INLINE_LINK_COUNT], 0, 0)
+    /// The rows, and a node of one.
+    fn node(row: &Row<'_>) -> Result<(Rows, Node)> {
+        let rows = Rows::new(Pages::Small);
+        let (place, _) = rows.add(&mut RowAppender::default(), row, 1)?;
+        let node = Node::new_zeroed();
+        assert!(!node.is_there());
+        node.set_row(row, 7, place);
+        assert_eq!(node.hash(), 7);
+        assert!(node.is_there());
+        Ok((rows, node))
     }
 
     #[test]
@@ -282,11 +295,15 @@ mod tests {
         for a in KEYS {
             for b in KEYS {
                 for (a_seqno, b_seqno) in [(0, 0), (7, 8), (8, 7), (u64::MAX, 0), (0, u64::MAX)] {
-                    let node = node(&put(a, a_seqno)).unwrap();
+                    let (rows, node) = node(&put(a, a_seqno)).unwrap();
                     let target = Target::new(b, b_seqno);
                     let want = crate::format::row::compare(a, a_seqno, b, b_seqno).is_lt();
-                    assert_eq!(node.is_before(&target), want, "{a:?}@{a_seqno} {b:?}@{b_seqno}");
-                    assert_eq!(node.has_key(&target), a == b, "{a:?} {b:?}");
+                    assert_eq!(
+                        node.is_before(&target, &rows),
+                        want,
+                        "{a:?}@{a_seqno} {b:?}@{b_seqno}"
+                    );
+                    assert_eq!(node.has_key(&target, &rows), a == b, "{a:?} {b:?}");
                 }
             }
         }
@@ -303,7 +320,11 @@ mod tests {
                 (Kind::Delete, 0, b""),
             ] {
                 let row = Row { key, seqno: 0x0102_0304_0506_0708, kind, expires_at, value };
-                assert_eq!(node(&row).unwrap().row(), row);
+                let (rows, node) = node(&row).unwrap();
+                assert_eq!(rows.get(node.row()).unwrap().row(), row);
+                assert_eq!((node.key(&rows), node.value(&rows)), (*key, value));
+                let facts = (node.seqno(), node.kind(), node.expires_at(&rows));
+                assert_eq!(facts, (row.seqno, kind, expires_at));
             }
         }
     }

@@ -7,6 +7,8 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use super::node::INLINE_LINK_COUNT;
+use super::rows::RowAppender;
+use super::shortcut::Growth;
 use super::{MAX_HEIGHT, NONE};
 use crate::error::Error;
 
@@ -28,12 +30,15 @@ pub(super) struct Writer {
     /// The first upper link that is free.
     upper: u32,
     random: u64,
+    pub(super) rows: RowAppender,
+    pub(super) growth: Growth,
 }
 
 impl Writer {
-    /// The writer of a memtable without rows.
-    pub(super) const fn new() -> Self {
-        Self { number: NONE, upper: 0, random: 0x9E37_79B9_7F4A_7C15 }
+    /// The writer of a memtable without rows that is meant to become so long.
+    pub(super) fn new(memtable_size: usize) -> Self {
+        let (rows, growth) = (RowAppender::default(), Growth::new(memtable_size));
+        Self { number: NONE, upper: 0, random: 0x9E37_79B9_7F4A_7C15, rows, growth }
     }
 
     /// What the next node would take, if there are numbers left: each level has a fourth of the
@@ -57,7 +62,7 @@ impl Writer {
     }
 }
 
-/// There are no numbers left.
-pub(super) fn too_many_rows() -> Error {
-    Error::invalid("a memtable can't hold more than four thousand million rows")
+/// There are no numbers left, or no memory.
+pub(super) fn no_room() -> Error {
+    Error::invalid("a memtable has no room: the memory is used up, or there are 2^32 rows")
 }

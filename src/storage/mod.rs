@@ -20,7 +20,7 @@
 //!   and a file with a foreign name is never opened nor removed.
 //! - An error names what was attempted and on which path.
 //!
-//! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`.
+//! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`, `arena.rs`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -36,11 +36,13 @@ use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
 use crate::options::ReadMode;
 
+mod arena;
 mod disk;
 mod mmap;
 mod region;
 mod sim;
 
+pub(crate) use arena::{APPEND_ALIGN, Appender, Chunk, HUGE_LEN, LINE_LEN, Pages, Zeroed};
 pub use disk::Disk;
 pub use region::{Region, Slice};
 pub use sim::{CrashMode, Fault, SimDisk};
