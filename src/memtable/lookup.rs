@@ -7,7 +7,7 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use super::hash_index::Known;
-use super::node::Target;
+use super::node::{Node, Target};
 use super::rows::Record;
 use super::{Gap, Memtable, NONE};
 
@@ -72,13 +72,24 @@ impl Memtable {
         }
     }
 
-    /// Of each key the hash, and the place of the newest row.
+    /// Of each key the hash, and the place of the newest row. Nodes are taken as they lie in memory:
+    /// in the order of the list each would have to be waited for.
     pub(super) fn newest_rows(&self) -> impl Iterator<Item = (u64, u32)> {
-        let rows = std::iter::successors(self.node(self.first()), |node| self.node(node.next()));
-        let mut before: Option<&[u8]> = None;
-        rows.filter_map(move |node| {
-            let key = node.key(&self.rows);
-            (before.replace(key) != Some(key)).then(|| (node.hash(), node.row()))
-        })
+        let nodes = (1..).map_while(|number| Some((number, self.node(number)?)));
+        let newest = nodes.filter(|(number, node)| self.is_newest(*number, node));
+        newest.map(|(_, node)| (node.hash(), node.row()))
+    }
+
+    /// Whether a row is the newest one of its key.
+    fn is_newest(&self, number: u32, node: &Node) -> bool {
+        let is_it = |at| (at == node.row()).then_some(());
+        match self.shortcuts.get().index.find(node.hash(), is_it) {
+            Known::Newest(()) => true,
+            Known::Absent => false,
+            Known::Nothing => {
+                let before = self.node(self.before(number));
+                before.is_none_or(|before| before.key(&self.rows) != node.key(&self.rows))
+            }
+        }
     }
 }

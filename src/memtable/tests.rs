@@ -198,13 +198,14 @@ fn memory_is_counted_with_its_overhead() {
 #[test]
 fn a_memtable_that_becomes_large_loses_no_row() {
     const ROW_COUNT: u64 = 30_000;
+    const KEY_COUNT: u64 = 5_003;
     let memtable = Memtable::with_capacity_for(32 << 20);
-    let key_of = |seqno: u64| format!("key {:06}", seqno * 7_919 % 20_011).into_bytes();
+    let key_of = |seqno: u64| format!("key {:06}", seqno * 7_919 % KEY_COUNT).into_bytes();
     let value_of = |seqno: u64| vec![seqno.to_le_bytes()[0]; 200];
     let published = AtomicU64::new(0);
     let check = |snapshot: u64, seqno: u64| {
         let key = key_of(seqno);
-        let newest = if seqno + 20_011 <= snapshot { seqno + 20_011 } else { seqno };
+        let newest = seqno + (snapshot - seqno) / KEY_COUNT * KEY_COUNT;
         let row = get(&memtable, &key, snapshot).expect("a published row");
         assert_eq!((row.seqno, row.key), (newest, &key[..]), "at {snapshot}");
         assert_eq!(row.value, value_of(newest));
