@@ -239,6 +239,25 @@ fn a_memtable_that_becomes_large_loses_no_row() {
     assert_eq!(get(&memtable, b"key x", ROW_COUNT), None);
 }
 
+/// Few hashes: hardly any key has an entry, neither in the small index nor in the large one.
+#[test]
+fn a_memtable_that_becomes_large_finds_what_no_index_has_room_for() {
+    let memtable = Memtable::with_capacity_for(32 << 20);
+    let hash = |key: &[u8]| (hash_of(key) % 5) << 61;
+    let key_of = |seqno: u64| format!("key {:06}", seqno % 3_001).into_bytes();
+    for seqno in 1..=12_000 {
+        let key = key_of(seqno);
+        let row = Row { key: &key, seqno, kind: Kind::Put, expires_at: 0, value: &[7; 200] };
+        memtable.insert(&row, hash(&key)).unwrap();
+    }
+    assert!(memtable.shortcuts.is_large());
+    for seqno in 9_000..=12_000 {
+        let key = key_of(seqno);
+        let found = memtable.find(&key, hash(&key), 12_000).map(|record| record.seqno());
+        assert_eq!(found, Some(seqno));
+    }
+}
+
 #[test]
 fn rows_longer_than_a_chunk_lie_between_short_ones() {
     for memtable_size in [0, 64 << 20] {
