@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use super::mmap::Map;
 use super::region::{ReadAt, Region};
-use super::{Listing, LockGuard, Storage, StorageFile};
+use super::{Listing, LockGuard, Memory, Storage, StorageFile};
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
 use crate::options::ReadMode;
@@ -159,6 +159,10 @@ impl Storage for Disk {
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u32(std::process::id());
         hasher.finish()
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::now()
     }
 }
 

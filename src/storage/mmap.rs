@@ -13,10 +13,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Advice, Mmap, MmapOptions};
+
+/// The kernel reads no more than its read-ahead for one request, and that is 128 KiB by default.
+const READ_AHEAD: usize = 128 << 10;
+/// A part of a map is brought in by pieces of so many bytes: a huge page, or a few.
+const PIECE: usize = 8 << 20;
 
 /// A mapped file. A clone is the same map.
 #[derive(Clone)]
@@ -43,10 +49,42 @@ impl Map {
         Bytes::from_owner(self.clone())
     }
 
-    /// Asks for huge pages; a hint that systems without them ignore.
+    /// Asks for huge pages and for read-ahead; a hint that systems without them ignore.
     pub(super) fn advise_huge(&self) {
+        let _ = self.0.advise(Advice::Normal);
         #[cfg(target_os = "linux")]
-        let _ = self.0.advise(memmap2::Advice::HugePage);
+        let _ = self.0.advise(Advice::HugePage);
+    }
+
+    /// Asks that a page that is missing be read alone.
+    ///
+    /// A map that asks for huge pages reads as much as one of them, whatever else was advised.
+    pub(super) fn advise_random(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = self.0.advise(Advice::NoHugePage);
+        let _ = self.0.advise(Advice::Random);
+    }
+
+    /// Has what is missing of a part read from now on, and returns at once; a hint.
+    pub(super) fn will_need(&self, part: Range<usize>) {
+        let end = part.end.min(self.0.len());
+        for start in (part.start..end).step_by(READ_AHEAD) {
+            let _ = self.0.advise_range(Advice::WillNeed, start, READ_AHEAD.min(end - start));
+        }
+    }
+
+    /// Brings all of the map into memory and into the page tables, on return; where the system has
+    /// no such call, has it read from now on.
+    pub(super) fn populate(&self) {
+        let len = self.0.len();
+        for start in (0..len).step_by(PIECE) {
+            let piece = start..len.min(start + PIECE);
+            #[cfg(target_os = "linux")]
+            if self.0.advise_range(Advice::PopulateRead, start, piece.len()).is_ok() {
+                continue;
+            }
+            self.will_need(piece);
+        }
     }
 
     /// How many bytes of the map use huge pages now; `None` if the system doesn't tell.

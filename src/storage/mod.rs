@@ -38,12 +38,14 @@ use crate::options::ReadMode;
 
 mod arena;
 mod disk;
+mod memory;
 mod mmap;
 mod region;
 mod sim;
 
 pub(crate) use arena::{APPEND_ALIGN, Appender, Chunk, HUGE_LEN, LINE_LEN, Pages, Zeroed};
 pub use disk::Disk;
+pub use memory::Memory;
 pub use region::{Region, Slice};
 pub use sim::{CrashMode, Fault, SimDisk};
 
@@ -126,6 +128,9 @@ pub trait Storage: Debug + Send + Sync + 'static {
 
     /// A number that nobody can predict, for identities and hash seeds.
     fn entropy(&self) -> u64;
+
+    /// How much memory what is read from here may fill.
+    fn memory(&self) -> Memory;
 }
 
 /// A file that is being written.

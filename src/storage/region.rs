@@ -156,11 +156,34 @@ impl Region {
         (end <= whole.len()).then(|| whole.slice(start..end))
     }
 
-    /// Asks for huge pages where the file is mapped; a hint.
+    /// Asks for huge pages and read-ahead where the file is mapped; a hint.
     pub fn advise_huge(&self) {
         if let Some(map) = self.map() {
             map.advise_huge();
         }
+    }
+
+    /// Asks that a missing page be read alone where the file is mapped; a hint.
+    pub fn advise_random(&self) {
+        if let Some(map) = self.map() {
+            map.advise_random();
+        }
+    }
+
+    /// Has what is missing of a part read from now on where the file is mapped; a hint.
+    pub fn will_need(&self, part: Range<u64>) {
+        if let Some(map) = self.map() {
+            let place = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+            map.will_need(place(part.start)..place(part.end));
+        }
+    }
+
+    /// Brings all of a mapped file into memory; the bytes that are there then, 0 if it is no map.
+    #[must_use]
+    pub fn populate(&self) -> u64 {
+        let Some(map) = self.map() else { return 0 };
+        map.populate();
+        self.len
     }
 
     /// How many bytes of the map use huge pages now; `None` if it is no map or the system doesn't

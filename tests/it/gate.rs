@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use tinydb::ReadMode;
 use tinydb::Result;
 use tinydb::internals::file_name::FileName;
-use tinydb::internals::{Listing, LockGuard, Region, SimDisk, Storage, StorageFile};
+use tinydb::internals::{Listing, LockGuard, Memory, Region, SimDisk, Storage, StorageFile};
 
 /// What happens to a flush or a merge when it makes its first file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,5 +120,9 @@ impl Storage for GatedDisk {
 
     fn entropy(&self) -> u64 {
         self.disk.entropy()
+    }
+
+    fn memory(&self) -> Memory {
+        self.disk.memory()
     }
 }

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::region::{ReadAt, Region};
-use super::{Listing, LockGuard, Storage, StorageFile};
+use super::{Listing, LockGuard, Memory, Storage, StorageFile};
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
 use crate::options::ReadMode;
@@ -136,6 +136,12 @@ impl SimDisk {
     /// Limits the bytes of all files together; a write that needs more is short, then ENOSPC.
     pub fn limit_space(&self, space: Option<u64>) {
         self.state().space = space;
+    }
+
+    /// Sets how much memory the machine is said to have, and how much was read from the disk;
+    /// both are unknown at first. A simulated disk always has all of its data in memory.
+    pub fn set_memory(&self, memory: Memory) {
+        self.state().memory = memory;
     }
 
     /// The hash of everything that happened to this disk so far.
@@ -254,6 +260,10 @@ impl Storage for SimDisk {
 
     fn entropy(&self) -> u64 {
         self.state().entropy()
+    }
+
+    fn memory(&self) -> Memory {
+        self.state().memory
     }
 }
 

@@ -20,6 +20,7 @@ use super::names::{FileId, Names};
 use super::plan::{CrashMode, Fate, Fault, Plan};
 use crate::format::checksum::checksum;
 use crate::format::file_name::FileName;
+use crate::storage::Memory;
 
 /// No file of a simulation grows beyond this; a larger offset is taken for a mistake.
 const MAX_FILE_LEN: u64 = 1 << 32;
@@ -49,6 +50,8 @@ pub(super) struct State {
     pub(super) plan: Plan,
     /// How many bytes the files may have in all.
     pub(super) space: Option<u64>,
+    /// What the machine is said to have.
+    pub(super) memory: Memory,
     /// Files whose every read fails.
     pub(super) unreadable: BTreeSet<FileName>,
     /// `None` while the directory does not exist.
@@ -74,6 +77,7 @@ impl State {
             trace: seed,
             plan: Plan::default(),
             space: None,
+            memory: Memory::default(),
             unreadable: BTreeSet::new(),
             names: None,
             files: BTreeMap::new(),
