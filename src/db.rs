@@ -317,6 +317,25 @@ impl Db {
         self.engine().wait_idle()
     }
 
+    /// Brings the tables into memory, so that the first reads need not wait for the disk; the bytes
+    /// that this is.
+    ///
+    /// Where the data does not fit into memory (`stats().access`) these are the filters and
+    /// indexes alone. Nothing keeps them there: the system takes memory back as it needs it. It does
+    /// nothing, and says 0, with [`ReadMode::Heap`](crate::ReadMode::Heap).
+    ///
+    /// # Cost
+    ///
+    /// One sequential read of the tables, less what is in memory; on Linux it has ended on return,
+    /// elsewhere the system is asked to do it. Filters and indexes alone are only asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if a table can't be opened; [`Error::Io`], [`Error::Closed`].
+    pub fn warm(&self) -> Result<u64> {
+        self.engine().warm()
+    }
+
     /// Reads and checks every byte of every file that the database needs. O(database).
     ///
     /// Writers wait meanwhile; readers don't.

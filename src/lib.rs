@@ -40,13 +40,15 @@ pub use batch::WriteBatch;
 pub use bytes::Bytes;
 pub use db::Db;
 pub use engine::{
-    HookStats, JobStats, LevelStats, Problem, RecoveryStats, RunningJob, Stats, VerifyReport,
-    WriteStats,
+    AccessReason, AccessStats, HookStats, JobStats, LevelStats, Problem, RecoveryStats, RunningJob,
+    Stats, VerifyReport, WriteStats,
 };
 pub use error::{Error, FormatError, Result};
 pub use hooks::{Clock, CompactionFilter, Decision, MergeError, MergeOperator};
 pub use iter::{Cursor, Entry, Iter};
-pub use options::{ChecksumPolicy, CompactionStyle, Durability, LogRecovery, Options, ReadMode};
+pub use options::{
+    Access, ChecksumPolicy, CompactionStyle, Durability, LogRecovery, Options, ReadMode,
+};
 pub use range::KeyRange;
 pub use snapshot::Snapshot;
 pub use value::Value;

@@ -53,6 +53,7 @@ pub struct Options {
     pub(crate) filter: FilterSize,
     pub(crate) checksums: ChecksumPolicy,
     pub(crate) read_mode: ReadMode,
+    pub(crate) access: Access,
     pub(crate) log_recovery: LogRecovery,
     pub(crate) background_threads: usize,
     pub(crate) compaction: CompactionStyle,
@@ -73,6 +74,7 @@ impl Default for Options {
             filter: FilterSize::BitsPerKey(10),
             checksums: ChecksumPolicy::default(),
             read_mode: ReadMode::default(),
+            access: Access::default(),
             log_recovery: LogRecovery::default(),
             background_threads: 2,
             compaction: CompactionStyle::Leveled,
@@ -171,6 +173,12 @@ impl Options {
     /// Sets how table files are read. Default: [`ReadMode::Mmap`].
     pub fn read_mode(self, mode: ReadMode) -> Self {
         Self { read_mode: mode, ..self }
+    }
+
+    /// Sets whether mapped tables are read as data that fits into memory. Default:
+    /// [`Access::Auto`], which finds out.
+    pub fn access(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     /// Sets what opening does about a damaged log. Default: [`LogRecovery::Strict`].
@@ -318,6 +326,28 @@ pub enum ReadMode {
     /// Read with `pread`, a block at a time, into memory that the value keeps: slower, for files
     /// that other programs may change.
     Heap,
+}
+
+/// Whether mapped tables are read as data that fits into memory, or as data that does not.
+///
+/// It decides about speed alone. Data that stays in memory is read fastest through huge pages, but
+/// such a map reads megabytes from disk where a byte is missing: once the data outgrows memory, that
+/// is a hundred times too slow. `stats().access` says what is chosen, and why. It means nothing to
+/// [`ReadMode::Heap`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// Chosen, and chosen anew while the database runs: from the size of the tables, the memory of
+    /// the machine, the limits of the process's control groups, and how much it reads from disk
+    /// again and again. The size counts from half of the memory on.
+    #[default]
+    Auto,
+    /// The data stays in memory: huge pages where the system has them, and much is read at a time.
+    Resident,
+    /// The data does not fit: a get reads the one block that it needs, in one disk read; a scan
+    /// reads ahead; filters and indexes are read when a table is opened. A get of a key that the
+    /// tables may have costs a system call, also where its block is in memory.
+    BeyondMemory,
 }
 
 /// What opening does about a log that is damaged in its middle.

@@ -4,7 +4,7 @@
 //!
 //! - An idle database uses no CPU: a thread waits until a memtable is frozen, a write asks for a
 //!   retry, reads have paid for a merge, or the database closes. It waits for a time only while there
-//!   is a merge to do as soon as writes rest.
+//!   is a merge to do as soon as writes rest, or while nobody knows whether the data fits into memory.
 //! - Flushes come first: of two and more threads one never compacts.
 //! - A thread that panics ends the database's writes, not the process: the failure is told by the
 //!   next write.
@@ -23,6 +23,8 @@ use crate::error::{Error, Result};
 
 /// Writes rest if none came for so long.
 const REST: Duration = Duration::from_millis(500);
+/// So often it is observed whether data that may fit into memory stays there.
+const OBSERVE: Duration = Duration::from_secs(5);
 
 /// What a thread does next.
 enum Work<'e> {
@@ -123,6 +125,10 @@ impl Engine {
                 tree = woken;
                 let now = self.visible.load(Ordering::Acquire);
                 rested_at = (timed_out && now == visible).then_some(now);
+            } else if self.observes_access() {
+                drop(self.wait_at_most(tree, OBSERVE));
+                self.review_access();
+                tree = lock(&self.tree);
             } else {
                 tree = self.wait_for_change(tree);
             }

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::access::AccessStats;
 use super::{Engine, lock};
 use crate::error::Error;
 
@@ -29,6 +30,8 @@ pub struct Stats {
     pub huge_page_bytes: u64,
     /// Bytes of the tables that are open.
     pub open_table_bytes: u64,
+    /// Whether tables are read as data that fits into memory, and why.
+    pub access: AccessStats,
     /// Why the last flush or compaction failed; `None` if it did not.
     pub background_error: Option<String>,
     /// What was written since the database was opened.
@@ -247,6 +250,7 @@ impl Engine {
             frozen_memtables: view.frozen.len() as u64,
             last_seqno: self.visible.load(Ordering::Acquire),
             written: self.write_stats(),
+            access: self.access.stats(),
             hooks: self.counters.hooks.stats(),
             merge_operator: self.merge_operator.clone(),
             recovery: self.recovery.clone(),

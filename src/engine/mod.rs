@@ -13,8 +13,8 @@
 //!
 //! `writer` (log, memtable, next seqno) → `flushing` (one flush) → `publisher` (the manifest) →
 //! `older_logs` → `tree` (what waits and what runs; held for moments). A compaction runs without any
-//! lock and takes `publisher` to publish. The commit queue's lock is never held while another is
-//! taken. Readers take none: the view is swapped atomically.
+//! lock and takes `publisher` to publish. The locks of the commit queue and of `access` are never held
+//! while another is taken. Readers take none: the view is swapped atomically.
 //!
 //! # Invariants
 //!
@@ -42,6 +42,7 @@ use crate::options::Options;
 use crate::storage::{LockGuard, Storage};
 use crate::wal::LogWriter;
 
+mod access;
 mod background;
 mod cleanup;
 mod commit;
@@ -66,12 +67,14 @@ mod version;
 mod view;
 mod write;
 
+pub use access::{AccessReason, AccessStats};
 pub use inspect::{HookStats, JobStats, LevelStats, RecoveryStats, RunningJob, Stats, WriteStats};
 pub(crate) use read::{Hit, Now};
 pub(crate) use scan::Scan;
 pub use verify::{Problem, VerifyReport};
 pub(crate) use view::{Pin, View};
 
+use access::AccessControl;
 use commit::CommitQueue;
 use compaction::{Compactions, ReadMeter};
 use inspect::Counters;
@@ -105,6 +108,7 @@ pub(crate) struct Engine {
     /// Told when `tree` changed: a memtable was frozen or flushed, a flush failed, a close began.
     changed: Arc<Condvar>,
     pressure: Pressure,
+    access: Arc<AccessControl>,
     counters: Counters,
     /// The live snapshots, if a compaction filter has to know them.
     snapshots: Option<Arc<SnapshotList>>,

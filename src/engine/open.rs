@@ -21,6 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use super::access::AccessControl;
 use super::commit::CommitQueue;
 use super::compaction::ReadMeter;
 use super::inspect::Counters;
@@ -75,6 +76,7 @@ impl Engine {
         replay.merge_operator = merge_operator(stored, &options)?;
         let engine = Arc::new(assemble(storage, options, guard, manifest, &listing, &replay));
         engine.make_durable(replay, &listing)?;
+        engine.review_access();
         engine.start_threads()?;
         Ok(engine)
     }
@@ -213,11 +215,17 @@ fn create(storage: &dyn Storage, listing: &Listing, options: &Options) -> Result
 }
 
 /// The version that a manifest speaks of; none of its tables is opened.
-fn version_of(manifest: &ManifestData, storage: &Arc<dyn Storage>, options: &Options) -> Version {
+fn version_of(
+    manifest: &ManifestData,
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+    access: &Arc<AccessControl>,
+) -> Version {
     let tables = manifest.tables.iter().map(|record| {
         let storage = Arc::clone(storage);
         let (mode, checksums) = (options.read_mode, options.checksums);
-        Arc::new(TableHandle::new(record.clone(), storage, mode, checksums))
+        let access = Arc::clone(access);
+        Arc::new(TableHandle::new(record.clone(), storage, mode, checksums, access))
     });
     Version::new(tables.collect())
 }
@@ -247,7 +255,8 @@ fn assemble(
             _ => None,
         })
         .max();
-    let version = Arc::new(version_of(&manifest, &storage, &options));
+    let access = Arc::default();
+    let version = Arc::new(version_of(&manifest, &storage, &options, &access));
     let changed = Arc::new(Condvar::new());
     let meter = Arc::new(ReadMeter::new(Arc::clone(&changed)));
     let (active, merger) = (Arc::clone(&memtable), options.merger.clone());
@@ -274,6 +283,7 @@ fn assemble(
         flushing: Mutex::new(()),
         closing: Mutex::new(()),
         pressure: Pressure::default(),
+        access,
         counters: Counters::default(),
         snapshots: options.compaction_filter.as_ref().map(|_| Arc::default()),
         next_file_number: AtomicU64::new(next_file_number),

@@ -61,6 +61,7 @@ impl Engine {
         };
         self.publish(publisher, data)?;
         self.install_edit(edit);
+        self.review_access();
         self.clean_up(publisher);
         Ok(())
     }
@@ -107,6 +108,7 @@ impl Engine {
     /// The handle of a table of this database.
     pub(super) fn handle_of(&self, record: TableRecord) -> Arc<TableHandle> {
         let (mode, checksums) = (self.options.read_mode, self.options.checksums);
-        Arc::new(TableHandle::new(record, Arc::clone(&self.storage), mode, checksums))
+        let (storage, access) = (Arc::clone(&self.storage), Arc::clone(&self.access));
+        Arc::new(TableHandle::new(record, storage, mode, checksums, access))
     }
 }

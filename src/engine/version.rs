@@ -15,6 +15,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::access::AccessControl;
 use super::compaction::{Covered, covered_of};
 use super::fences::Fences;
 use super::range_deletes::{live_among, range_tombstones_of};
@@ -175,6 +176,7 @@ pub(crate) struct TableHandle {
     storage: Arc<dyn Storage>,
     read_mode: ReadMode,
     checksums: ChecksumPolicy,
+    access: Arc<AccessControl>,
     table: OnceLock<Arc<Table>>,
 }
 
@@ -184,8 +186,9 @@ impl TableHandle {
         storage: Arc<dyn Storage>,
         read_mode: ReadMode,
         checksums: ChecksumPolicy,
+        access: Arc<AccessControl>,
     ) -> Self {
-        Self { record, storage, read_mode, checksums, table: OnceLock::new() }
+        Self { record, storage, read_mode, checksums, access, table: OnceLock::new() }
     }
 
     /// The same table, open if this one is, at another level.
@@ -195,6 +198,7 @@ impl TableHandle {
             storage: Arc::clone(&self.storage),
             read_mode: self.read_mode,
             checksums: self.checksums,
+            access: Arc::clone(&self.access),
             table: self.table.clone(),
         }
     }
@@ -222,7 +226,10 @@ impl TableHandle {
     fn open(&self) -> Result<&Arc<Table>> {
         match self.open_file() {
             // Two readers may open it at once; the second one's map is dropped again.
-            Ok(table) => Ok(self.table.get_or_init(|| table)),
+            Ok(table) => Ok(self.table.get_or_init(|| {
+                self.access.join(&table);
+                table
+            })),
             // A merge may have opened it meanwhile, replaced it, and taken the name away.
             Err(error) => self.table.get().ok_or(error),
         }

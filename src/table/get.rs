@@ -21,6 +21,7 @@
 //! Spec: `format-spec/03-table.md`, "Point lookup". I/O: through a `Region`. Unsafe: none.
 
 use super::reader::Table;
+use super::verified::Verified;
 use crate::cpu::prefetch;
 use crate::error::{Error, Result};
 use crate::format::checksum::fingerprint;
@@ -224,6 +225,9 @@ impl Table {
         }
         let mut place = Place { block, offset: self.block_offset(block)? };
         loop {
+            if self.is_beyond_memory() {
+                self.need_data(self.block_place(place.block)?);
+            }
             let bytes = self.verified_bytes(place)?;
             match lookup(bytes, key, fingerprint(hash), seqno) {
                 Lookup::Found { row, .. } => return self.row_at(place, row).map(Some),
@@ -296,17 +300,18 @@ impl Table {
     fn verified_bytes(&self, place: Place) -> Result<&[u8]> {
         let start = usize::try_from(place.offset).unwrap_or(usize::MAX);
         let bytes = self.data().and_then(|data| data.get(start..)).unwrap_or_default();
-        if !self.blocks.is_verified(place.block) {
-            self.first_touch(place, bytes)?;
+        let verified = self.verified_blocks();
+        if !verified.is_verified(place.block) {
+            self.first_touch(verified, place, bytes)?;
         }
         Ok(bytes)
     }
 
     /// Proves and verifies the block that starts `bytes`.
     #[cold]
-    fn first_touch(&self, place: Place, bytes: &[u8]) -> Result<()> {
+    fn first_touch(&self, verified: &Verified, place: Place, bytes: &[u8]) -> Result<()> {
         let base = self.data_offset + place.offset;
         let parsed = DataBlock::parse(bytes).map_err(|error| self.corrupt(base, error))?;
-        self.blocks.check(place.block, || self.verify_block(&parsed, base))
+        verified.check(place.block, || self.verify_block(&parsed, base))
     }
 }

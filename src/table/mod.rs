@@ -18,6 +18,7 @@
 //! Spec: `format-spec/03-table.md`. I/O: reads through a `Region`; the writer through `storage`.
 //! Unsafe: none.
 
+mod access;
 mod cursor;
 mod get;
 mod heap;

@@ -5,6 +5,8 @@
 //!
 //! Spec: `format-spec/03-table.md`. I/O: through a `Region`. Unsafe: none.
 
+use std::sync::atomic::AtomicBool;
+
 use bytes::Bytes;
 
 use super::reader::Table;
@@ -207,6 +209,7 @@ fn assemble(region: Region, frame: TableFile, policy: ChecksumPolicy) -> Result<
         data_len,
         data,
         blocks: Verified::new(block_count, policy),
+        blocks_beyond_memory: Verified::new(block_count, policy),
         index,
         index_layout,
         filter,
@@ -214,6 +217,7 @@ fn assemble(region: Region, frame: TableFile, policy: ChecksumPolicy) -> Result<
         values_verified: Verified::new(reference_count, policy),
         range_tombstones,
         policy,
+        beyond_memory: AtomicBool::new(false),
         region,
         frame,
     })

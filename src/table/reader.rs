@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use zerocopy::FromBytes;
@@ -37,7 +38,10 @@ pub(crate) struct Table {
     pub(super) data_len: u64,
     /// The data region, if the file is mapped or in memory.
     pub(super) data: Option<Bytes>,
+    /// Which blocks a probe may read.
     pub(super) blocks: Verified,
+    /// Which blocks were verified while the map is read as one that does not fit into memory.
+    pub(super) blocks_beyond_memory: Verified,
     pub(super) index: ChunkedRegion,
     pub(super) index_layout: IndexLayout,
     pub(super) filter: Option<(ChunkedRegion, u32)>,
@@ -47,6 +51,8 @@ pub(crate) struct Table {
     /// The region of range tombstones, verified and parsed, if there is one.
     pub(super) range_tombstones: Option<Bytes>,
     pub(super) policy: ChecksumPolicy,
+    /// Whether the map is read as one that does not fit into memory.
+    pub(super) beyond_memory: AtomicBool,
 }
 
 /// Shows no bytes of the file: they are the user's, and many.
@@ -174,6 +180,15 @@ impl Table {
         Ok(self.block_offset(last)?.saturating_sub(first))
     }
 
+    /// Which bytes of the data region a block takes, with what lies between it and the next one.
+    pub(super) fn block_place(&self, block: usize) -> Result<Range<u64>> {
+        let start = self.block_offset(block)?;
+        let next = block.saturating_add(1);
+        let is_last = next >= self.index_layout.block_count();
+        let end = if is_last { self.data_len } else { self.block_offset(next)? };
+        Ok(start..end.max(start))
+    }
+
     pub(super) fn verify_block(&self, block: &DataBlock<'_>, base: u64) -> Result<()> {
         if block.checksum_matches(self.file_id, base) {
             Ok(())
@@ -189,6 +204,9 @@ impl Table {
             self.corrupt(base, data_block::VALUE_REF.found(0, 24, reference.len() as u64))
         })?;
         let start = self.long_value_start(&reference, base)?;
+        if self.is_beyond_memory() {
+            self.region.will_need(start..start + u64::from(reference.len.get()));
+        }
         let value = self.region.read(start, reference.len.get() as usize)?;
         let verify = || {
             if reference.matches(&value, self.file_id) {

@@ -41,6 +41,13 @@ impl Verified {
         word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (piece % 64)) != 0)
     }
 
+    /// Forgets what was verified.
+    pub(super) fn forget(&self) {
+        for word in &self.words {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Runs `verify` unless the policy, or the bit of `piece`, says that it need not run.
     #[inline]
     pub(super) fn check<E>(
@@ -120,6 +127,11 @@ impl ChunkedRegion {
     /// Where the region starts, in bytes from the start of the file.
     pub(super) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Which bytes of the file the region takes.
+    pub(super) fn place(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.bytes.len() as u64)
     }
 
     /// Makes sure that the chunks of `range` are what was written.

@@ -22,11 +22,14 @@ use crate::error::Result;
 use crate::format::data_block::DataBlock;
 use crate::storage::Slice;
 
+mod ahead;
 mod key;
 mod rows;
 mod walk;
 
 pub(crate) use walk::Walk;
+
+use ahead::Ahead;
 
 /// What the cursor is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,7 @@ pub(crate) struct TableCursor {
     base: u64,
     block_index: usize,
     direction: Direction,
+    ahead: Ahead,
 }
 
 impl TableCursor {
@@ -93,6 +97,7 @@ impl TableCursor {
             base: 0,
             block_index: 0,
             direction: Direction::Forward,
+            ahead: Ahead::default(),
         }
     }
 
@@ -111,6 +116,12 @@ impl TableCursor {
         let offset = self.table.block_offset(block_index)?;
         self.base = self.table.data_offset + offset;
         self.block_index = block_index;
+        if self.table.is_beyond_memory() {
+            let place = self.table.block_place(block_index)?;
+            if let Some(part) = self.ahead.enter(place, self.direction) {
+                self.table.need_data(part);
+            }
+        }
         if self.walk.mapped_at.is_some() {
             let layout = *self.table.mapped_block(block_index)?.layout();
             self.walk.enter(layout, usize::try_from(offset).unwrap_or(usize::MAX));

@@ -32,6 +32,7 @@ const _: () = {
     is_choice::<Durability>();
     is_choice::<ChecksumPolicy>();
     is_choice::<ReadMode>();
+    is_choice::<tinydb::Access>();
     is_choice::<LogRecovery>();
 };
 
@@ -236,6 +237,7 @@ fn options_are_a_chain_that_can_be_cloned() {
         .filter_false_positive_rate(0.01)
         .checksums(ChecksumPolicy::Always)
         .read_mode(ReadMode::Heap)
+        .access(tinydb::Access::Auto)
         .log_recovery(LogRecovery::ToFirstCorruption)
         .background_threads(1)
         .clock(std::sync::Arc::new(Stopped));

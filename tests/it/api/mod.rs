@@ -1,5 +1,6 @@
 //! The contract of the public API: what callers may write, and what they may rely on.
 
+mod access;
 mod calls;
 mod closing;
 mod data;
