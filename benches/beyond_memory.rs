@@ -9,6 +9,7 @@
 
 #![allow(
     missing_docs,
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -16,6 +17,7 @@
 )]
 
 use std::error::Error;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -37,7 +39,10 @@ const MODES: [(&str, Access); 3] = [
     ("Resident", Access::Resident),
     ("BeyondMemory", Access::BeyondMemory),
 ];
+/// No mode: 8 KiB of the tables are read at random places, without a map, for comparison.
+const DISK: &str = "disk";
 const SCAN_LEN: usize = 100;
+const BLOCK: u64 = 8 << 10;
 
 fn rows() -> usize {
     let is_set = is_test() || env::var_os("TINYDB_BENCH_ROWS").is_some();
@@ -53,7 +58,11 @@ fn main() -> Outcome<()> {
     if let Ok(mode) = env::var(ROLE) {
         let (path, group) = (env::var("DATABASE")?, env::var("GROUP")?);
         fs::write(Path::new(&group).join("cgroup.procs"), std::process::id().to_string())?;
-        return measure(&mode, Path::new(&path), Duration::from_secs(8));
+        let time = Duration::from_secs(8);
+        if mode == DISK {
+            return measure_disk(Path::new(&path), time);
+        }
+        return measure(&mode, Path::new(&path), time);
     }
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("db");
@@ -74,7 +83,7 @@ fn main() -> Outcome<()> {
         }
     };
     println!("memory for {} MiB", (len / 4) >> 20);
-    for (mode, _) in MODES {
+    for mode in MODES.map(|(mode, _)| mode).into_iter().chain([DISK]) {
         forget(&path)?;
         let status = Command::new(env::current_exe()?)
             .env(ROLE, mode)
@@ -115,6 +124,28 @@ fn measure(mode: &str, path: &Path, time: Duration) -> Outcome<()> {
     println!("{mode:12}  get        {gets}  ({:?}, {:?})", access.chosen, access.reason);
     println!("{:12}  100 rows   {scans}", "");
     db.close()?;
+    Ok(())
+}
+
+/// Reads blocks of the tables at random places, and prints what that costs.
+fn measure_disk(path: &Path, time: Duration) -> Outcome<()> {
+    let mut files = Vec::new();
+    for file in fs::read_dir(path)? {
+        let path = file?.path();
+        if path.to_string_lossy().contains("TABLE") {
+            let block_count = usize::try_from(fs::metadata(&path)?.len() / BLOCK)?;
+            files.push((fs::File::open(path)?, block_count));
+        }
+    }
+    let mut rng = Rng(3);
+    let mut buffer = [0; BLOCK as usize];
+    let mut read = || {
+        let (file, block_count) = &files[rng.below(files.len())];
+        let at = rng.below(*block_count) as u64 * BLOCK;
+        file.read_exact_at(&mut buffer, at).expect("a whole block");
+    };
+    let _ = repeat(time, &mut read);
+    println!("{DISK:12}  8 KiB      {}", repeat(time, &mut read));
     Ok(())
 }
 

@@ -192,7 +192,42 @@ impl Engine {
 mod tests {
     use super::*;
 
+    use crate::batch::WriteBatch;
+    use crate::options::Options;
+    use crate::storage::SimDisk;
+
     const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn every_open_table_follows_the_choice_also_those_of_older_versions() {
+        let disk = SimDisk::new(3);
+        let options = Options::new().background_threads(0);
+        let engine = Engine::open(Arc::new(disk.clone()), options).unwrap();
+        let write = |key: &str| {
+            let mut batch = WriteBatch::new();
+            batch.put(key, "value");
+            engine.write(&batch, None).unwrap();
+            engine.flush().unwrap();
+        };
+        let only = |view: &super::super::View| {
+            Arc::clone(view.version.tables().first().unwrap().table().unwrap())
+        };
+        write("a");
+        let old = engine.pin().unwrap();
+        let replaced = only(&old.view);
+        assert!(!replaced.is_beyond_memory());
+        write("b");
+        engine.compact().unwrap();
+        let table = only(&engine.pin().unwrap().view);
+        assert!(!Arc::ptr_eq(&table, &replaced));
+        for (limit, beyond) in [(10, true), (GIB, false), (10, true)] {
+            disk.set_memory(Memory { limit: Some(limit), read_bytes: None });
+            engine.review_access();
+            assert_eq!((table.is_beyond_memory(), replaced.is_beyond_memory()), (beyond, beyond));
+        }
+        write("c");
+        assert!(only(&engine.pin().unwrap().view).is_beyond_memory(), "a table that comes later");
+    }
 
     #[test]
     fn the_choice_follows_size_limit_and_what_is_observed() {

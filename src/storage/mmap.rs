@@ -156,6 +156,59 @@ mod tests {
         assert!(huge.is_none_or(|huge| huge <= LEN as u64));
     }
 
+    /// The flags of the areas of the map: `rr` is random access, `hg` and `nh` huge pages or none.
+    #[cfg(target_os = "linux")]
+    fn flags(map: &Map) -> Vec<String> {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (mut inside, mut found) = (false, Vec::new());
+        for line in smaps.lines() {
+            if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| inside) {
+                found.extend(flags.split_whitespace().map(str::to_owned));
+            } else if let Some(area) = area_start(line) {
+                inside = area == map.0.as_ptr().addr() as u64;
+            }
+        }
+        found
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn advice_is_taken_back_by_the_other_one() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![7; 3 << 20]).unwrap();
+        let map = Map::new(file.as_file(), 3 << 20).unwrap();
+        let has = |flag: &str| flags(&map).iter().any(|found| found == flag);
+        for _ in 0..2 {
+            map.advise_random();
+            assert!(has("rr") && !has("hg"), "{:?}", flags(&map));
+            map.advise_huge();
+            assert!(!has("rr") && !has("nh"), "{:?}", flags(&map));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_populated_map_is_in_the_page_tables() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![7; 10 << 20]).unwrap();
+        let map = Map::new(file.as_file(), 10 << 20).unwrap();
+        let resident = || {
+            let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let start = format!("{:x}-", map.0.as_ptr().addr());
+            let mut area = smaps.lines().skip_while(|line| !line.starts_with(&start));
+            let rss = area.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+            rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        };
+        assert_eq!(resident(), 0);
+        map.will_need(0..usize::MAX);
+        map.will_need(usize::MAX..usize::MAX);
+        map.populate();
+        // Before Linux 5.14 there is no such call.
+        assert!([0, 10 << 20].contains(&resident()), "{}", resident());
+        println!("{} of 10 MiB are in the page tables", resident() >> 20);
+        assert_eq!(map.bytes().last(), Some(&7));
+    }
+
     #[test]
     fn smaps_are_summed_over_the_areas_of_the_map() {
         let smaps = "\
