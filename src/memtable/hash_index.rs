@@ -95,9 +95,10 @@ impl HashIndex {
     /// Takes memory for the entries of a huge page, which nobody knows yet; false if there are none.
     pub(super) fn take_page(&self, number: usize) -> bool {
         let first = number.saturating_mul(HUGE_LEN / ENTRY_LEN);
-        // A load alone would be answered without memory.
+        // A load would be answered without memory, and of a change that changes nothing the
+        // compiler leaves a load.
         let entry = self.lines.words(first, 1).first();
-        entry.inspect(|entry| _ = entry.fetch_or(FREE, Relaxed)).is_some()
+        entry.inspect(|entry| entry.store(FREE, Relaxed)).is_some()
     }
 
     /// Gives a key that had no row an entry; false if there is no room.

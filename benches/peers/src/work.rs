@@ -161,7 +161,7 @@ impl<E: Engine> Worker<'_, E> {
             "full scan backward" => self.scan(true),
             "anonymous memory while reading" => Some(measure::memory("RssAnon") as f64 / 1e6),
             "file memory while reading" => Some(measure::memory("RssFile") as f64 / 1e6),
-            "single put" => Some(self.puts(round, self.reads / 10, false)),
+            "single put" => Some(self.puts(round, self.reads / 100, false)),
             "single put, durable" => E::IS_PERSISTENT.then(|| self.puts(round, 200, true) / 1e3),
             "open + first get, warm" => E::IS_PERSISTENT.then(|| self.open(round)),
             other => panic!("there is no workload {other:?}"),
