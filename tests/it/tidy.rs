@@ -34,7 +34,7 @@ const EXEMPT_FROM_FLOORS: &[&str] = &["src/lib.rs", "src/internals.rs"];
 
 /// The only files that may hold `unsafe`, each with what it needs it for. At most four.
 const UNSAFE_FILES: &[(&str, &str)] = &[
-    ("src/cpu.rs", "the prefetch hint, comparing many bytes at once, and calling what is compiled for AVX2"),
+    ("src/cpu.rs", "prefetch, comparing many bytes at once, and AVX2"),
     ("src/storage/arena.rs", "memory that is written while it is shared"),
     ("src/storage/mmap.rs", "mapping a file"),
 ];
