@@ -70,7 +70,8 @@ const TOP_LEVEL: &[&str] = &[
 const README_COMMANDS: &[&str] =
     &["cargo run --release --features cli -- demo", "cargo test --all-features"];
 
-const MOST_PRODUCTION_LINES: usize = 400;
+/// Of a file in `src`, without the tests at its end; a file of tests counts whole.
+const MOST_LINES: usize = 400;
 
 // ---- what is checked ----------------------------------------------------------------------
 
@@ -90,10 +91,9 @@ fn every_file_opens_with_what_it_is_and_its_spec_io_and_unsafe() {
 #[test]
 fn files_are_short() {
     let rust = files(&["src"], "rs");
-    expect_none(rust.iter().filter(|file| !is_test(&file.path)).filter_map(|file| {
+    expect_none(rust.iter().filter_map(|file| {
         let count = production(&file.text).lines().count();
-        let path = &file.path;
-        (count > MOST_PRODUCTION_LINES).then(|| format!("{path}: {count} production lines"))
+        (count > MOST_LINES).then(|| format!("{}: {count} lines", file.path))
     }));
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the memtable: against a sorted map and a vector, and with readers beside the writer.
+//! Tests of the memtable, against a sorted map.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ use crate::error::Error;
 use crate::format::checksum::hash_key;
 use crate::format::row::Kind;
 use crate::storage::HUGE_LEN;
+
+mod beside_a_writer;
+mod runs;
 
 /// All versions of all keys, in the order of the internal keys.
 type Model = BTreeMap<(Vec<u8>, Reverse<u64>), (Kind, u64, Vec<u8>)>;
@@ -305,183 +308,4 @@ fn the_same_rows_make_the_same_list() {
         assert!(above.into_iter().eq(&pair[1]), "a level holds some nodes of the one below");
     }
     assert!((5..=10).contains(&levels.len()), "{} levels for 5,000 rows", levels.len());
-}
-
-/// The writer inserts the rows of one batch and then publishes its last seqno, as the engine
-/// does. A reader that takes a seqno must find every row up to it, whole, at any time.
-#[test]
-fn readers_beside_a_writer_see_every_published_row() {
-    check_readers_beside_a_writer(&Memtable::with_capacity_for(1 << 20));
-}
-
-#[test]
-fn readers_beside_a_writer_see_rows_that_the_index_has_no_room_for() {
-    check_readers_beside_a_writer(&Memtable::new());
-}
-
-#[track_caller]
-fn check_readers_beside_a_writer(memtable: &Memtable) {
-    const KEY_COUNT: u64 = 500;
-    const ROW_COUNT: u64 = 20_000;
-    let published = AtomicU64::new(0);
-    let done = AtomicBool::new(false);
-    let key_of = |seqno: u64| format!("shared prefix of keys {:05}", seqno * 7_919 % KEY_COUNT);
-    let value_of = |seqno: u64| seqno.to_le_bytes().repeat(1 + (seqno % 5) as usize);
-    let read = |seed: u64| {
-        let mut random = SmallRng::seed_from_u64(seed);
-        let mut check_count = 0;
-        while !done.load(Acquire) || check_count < 1_000 {
-            let snapshot = published.load(Acquire);
-            if snapshot < KEY_COUNT {
-                std::thread::yield_now();
-                continue;
-            }
-            let seqno = snapshot - random.random_range(0..KEY_COUNT);
-            let key = key_of(seqno);
-            let row = get(memtable, key.as_bytes(), snapshot).expect("a published row");
-            // Every key comes once in KEY_COUNT rows, so this one is its newest version.
-            assert_eq!((row.seqno, row.key), (seqno, key.as_bytes()), "at {snapshot}");
-            assert_eq!(row.value, value_of(seqno));
-            let earlier = seqno.saturating_sub(KEY_COUNT * random.random_range(1..9));
-            let row = get(memtable, key.as_bytes(), earlier);
-            assert_eq!(row.map(|row| row.seqno), Some(earlier).filter(|seqno| *seqno > 0));
-            assert_eq!(get(memtable, format!("absent {seqno}").as_bytes(), snapshot), None);
-            check_count += 1;
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| read(1));
-        scope.spawn(|| read(2));
-        for seqno in 1..=ROW_COUNT {
-            let (key, value) = (key_of(seqno), value_of(seqno));
-            let (key, value) = (key.as_bytes(), value.as_slice());
-            let row = Row { key, seqno, kind: Kind::Put, expires_at: 0, value };
-            memtable.insert(&row, hash_of(key)).unwrap();
-            if seqno % 3 == 0 {
-                published.store(seqno, Release);
-            }
-        }
-        done.store(true, Release);
-    });
-    assert_eq!(memtable.len() as u64, ROW_COUNT);
-}
-
-fn memtable_of(rows: &[Version]) -> Arc<Memtable> {
-    let memtable = Memtable::new();
-    for row in rows {
-        memtable.insert(&row.row(), hash_of(&row.key)).unwrap();
-    }
-    Arc::new(memtable)
-}
-
-#[test]
-fn a_memtable_is_a_run() {
-    for seed in 0..50 {
-        println!("seed {seed}");
-        let mut random = SmallRng::seed_from_u64(seed);
-        let row_count = random.random_range(0..300);
-        let rows = random_rows(&mut random, row_count, true);
-        let mut cursor = MemtableCursor::new(memtable_of(&rows));
-        let mut model = VecCursor::new(rows);
-        check_moves_agree(&mut random, &mut cursor, &mut model);
-        check_skips_agree(&mut random, &mut cursor, &mut model);
-    }
-}
-
-#[test]
-fn a_snapshot_sees_the_rows_of_two_memtables() {
-    for seed in 0..50 {
-        println!("seed {seed}");
-        let mut random = SmallRng::seed_from_u64(seed);
-        let rows = random_rows(&mut random, 300, seed % 3 == 0);
-        let snapshot = random.random_range(0..400);
-        let (old, new) = rows.split_at(random.random_range(0..=rows.len()));
-        let runs = [new, old].map(|rows| MemtableCursor::new(memtable_of(rows)));
-        let mut cursor = VisibleCursor::new(MergingCursor::new(runs.into()), snapshot, 10, None);
-        check_shows(&mut random, &mut cursor, visible_rows(&rows, snapshot, 10));
-    }
-}
-
-#[test]
-fn a_location_in_a_memtable_leads_to_the_row() {
-    let rows = random_rows(&mut SmallRng::seed_from_u64(0), 100, true);
-    let (old, new) = rows.split_at(50);
-    let tables = [memtable_of(new), memtable_of(old)];
-    let mut merged = MergingCursor::new(tables.clone().map(MemtableCursor::new).into());
-    let mut row_count = 0;
-    merged.seek_first().unwrap();
-    while let Some(row) = Version::of(&merged) {
-        let Location::Node(number) = merged.location() else { panic!("not in a memtable") };
-        assert_eq!(tables[merged.child_index()].row(number), Some(row.row()));
-        row_count += 1;
-        merged.next().unwrap();
-    }
-    assert_eq!(row_count, 100);
-}
-
-#[test]
-fn a_long_owned_value_shares_its_memtable() {
-    for (value_len, shared) in [(0, false), (64, false), (4095, false), (4096, true), (9999, true)]
-    {
-        let value = vec![7; value_len];
-        let key = b"k".to_vec();
-        let row = Version { key, seqno: 1, kind: Kind::Put, expires_at: 9, value: value.clone() };
-        let memtable = memtable_of(&[row]);
-        let found = memtable.find(b"k", hash_of(b"k"), 1).unwrap();
-        let owned = memtable.owned_value(found.place(), found.value());
-        let place = get(&memtable, b"k", 1).unwrap().value.as_ptr();
-        assert_eq!(owned.as_ptr() == place, shared, "{value_len} bytes");
-        drop(memtable);
-        assert_eq!(owned, value, "it outlives the memtable's other users");
-    }
-}
-
-/// One writer, two readers, one walking forward and one backward: at any snapshot each key is
-/// shown once, in order, with its newest version of that time.
-#[test]
-fn readers_beside_a_writer_walk_whole_snapshots() {
-    const KEY_COUNT: u64 = 400;
-    const ROW_COUNT: u64 = 12_000;
-    let memtable = Arc::new(Memtable::new());
-    let published = AtomicU64::new(0);
-    let done = AtomicBool::new(false);
-    let key_of = |seqno: u64| format!("a long shared prefix {:05}", seqno * 7_919 % KEY_COUNT);
-    let walk = |backward: bool| {
-        let mut walk_count = 0;
-        while !done.load(Acquire) || walk_count < 3 {
-            let snapshot = published.load(Acquire);
-            let run = MergingCursor::new(vec![MemtableCursor::new(Arc::clone(&memtable))]);
-            let mut cursor = VisibleCursor::new(run, snapshot, 0, None);
-            let mut seen: Vec<Vec<u8>> = Vec::new();
-            let mut found = if backward { cursor.seek_last() } else { cursor.seek_first() };
-            while found.unwrap() {
-                let seqno = cursor.seqno();
-                assert!(seqno <= snapshot && seqno + KEY_COUNT > snapshot, "{seqno} at {snapshot}");
-                assert_eq!(cursor.key(), key_of(seqno).as_bytes());
-                assert_eq!(cursor.value(), seqno.to_le_bytes());
-                seen.push(cursor.key().to_vec());
-                found = if backward { cursor.prev() } else { cursor.next() };
-            }
-            if backward {
-                seen.reverse();
-            }
-            assert_eq!(seen.len() as u64, snapshot.min(KEY_COUNT));
-            assert!(seen.is_sorted_by(|a, b| a < b));
-            walk_count += 1;
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| walk(false));
-        scope.spawn(|| walk(true));
-        for seqno in 1..=ROW_COUNT {
-            let (key, value) = (key_of(seqno), seqno.to_le_bytes());
-            let (key, value) = (key.as_bytes(), value.as_slice());
-            let row = Row { key, seqno, kind: Kind::Put, expires_at: 0, value };
-            memtable.insert(&row, hash_of(key)).unwrap();
-            if seqno % 3 == 0 {
-                published.store(seqno, Release);
-            }
-        }
-        done.store(true, Release);
-    });
 }
