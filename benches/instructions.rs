@@ -30,13 +30,13 @@ use data::{Requests, absent_key, fill, is_test, key, options, rows};
 
 /// The cases, and the instructions that each took when they were recorded.
 const CASES: [(&str, f64); 7] = [
-    ("snapshot get hit", 696.5),
-    ("snapshot get absent", 233.7),
-    ("db get hit", 898.3),
-    ("cursor forward row", 96.1),
-    ("cursor backward row", 97.0),
+    ("snapshot get hit", 719.7),
+    ("snapshot get absent", 201.3),
+    ("db get hit", 917.7),
+    ("cursor forward row", 97.0),
+    ("cursor backward row", 97.9),
     ("iter row", 366.9),
-    ("multi_get key, 64 a call", 1240.2),
+    ("multi_get key, 64 a call", 1257.4),
 ];
 
 /// How far a count may be from the recorded one.

@@ -49,6 +49,7 @@ mod commit;
 mod compaction;
 mod fences;
 mod flush;
+mod hit;
 mod inspect;
 mod multi_get;
 mod open;
@@ -68,8 +69,9 @@ mod view;
 mod write;
 
 pub use access::{AccessReason, AccessStats};
+pub(crate) use hit::Hit;
 pub use inspect::{HookStats, JobStats, LevelStats, RecoveryStats, RunningJob, Stats, WriteStats};
-pub(crate) use read::{Hit, Now};
+pub(crate) use read::Now;
 pub(crate) use scan::Scan;
 pub use verify::{Problem, VerifyReport};
 pub(crate) use view::{Pin, View};

@@ -18,12 +18,12 @@
 //!
 //! Spec: `format-spec/03-table.md`, "Point lookup". I/O: page faults of maps. Unsafe: none.
 
-use super::read::{Hit, Now};
+use super::hit::Hit;
+use super::read::{Answer, Now};
 use super::view::View;
 use crate::cpu::{self, Work};
 use crate::error::Result;
 use crate::format::checksum::hash_key;
-use crate::storage::Slice;
 use crate::table::{Approached, Probe, Table};
 
 /// How many keys go through the pipeline together. A core has 10 to 16 buffers for lines that it
@@ -60,26 +60,11 @@ impl View {
                 cpu::run(Pipeline { view: self, keys, seqno, answers: &mut answers });
             }
             for (key, answer) in keys.iter().zip(answers) {
-                values.push(match answer {
-                    Answer::Absent => None,
-                    Answer::Value(table, value) => {
-                        Some(take(Hit::of_table(table, Slice::Borrowed(value))))
-                    }
-                    Answer::Unsure => self.get(key, seqno, now, false, &take)?,
-                });
+                values.push(self.conclude(answer, key, seqno, now, false, &take)?);
             }
         }
         Ok(values)
     }
-}
-
-/// What the pipeline says of a key.
-#[derive(Clone, Copy)]
-enum Answer<'v> {
-    Absent,
-    Value(&'v Table, &'v [u8]),
-    /// A get has to tell.
-    Unsure,
 }
 
 /// A key on its way.
@@ -131,8 +116,9 @@ impl Work for Pipeline<'_, '_> {
                 *answer = match block.probe(key, hash, table.seqno_that_matters(seqno)) {
                     Probe::Value(value) => Answer::Value(table, value),
                     Probe::Absent if is_last && !table.index_is_vague() => Answer::Absent,
-                    // The filter was wrong, or the row is not a plain one.
-                    Probe::Absent | Probe::Row(..) | Probe::Unsure => Answer::Unsure,
+                    Probe::Row(row) => Answer::Row(table, row),
+                    // The filter was wrong, or there is more to it.
+                    Probe::Absent | Probe::Unsure => Answer::Unsure,
                 };
             }
         }
@@ -144,7 +130,7 @@ impl View {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as above")]
     fn approach<const WIDE: bool>(&self, key: &[u8], hash: u64) -> (Answer<'_>, Step<'_>) {
-        if self.memtables().any(|memtable| memtable.may_contain(hash)) {
+        if self.memtables_may_contain(hash) {
             return (Answer::Unsure, Step::Done);
         }
         let mut candidates = self.version.candidates(key);

@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::hit::{Hit, Place};
 use super::run::PlainRun;
+use super::version::TableHandle;
 use super::view::View;
 use crate::cpu::{self, Work};
 use crate::cursor::{MergingCursor, VisibleCursor};
@@ -22,8 +22,7 @@ use crate::format::row::Kind;
 use crate::hooks::{Clock, now_secs};
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::storage::Slice;
-use crate::table::{Probe, Table, TableCursor};
-use crate::value::{INLINE_LEN, Value};
+use crate::table::{Probe, Row, Table, TableCursor};
 
 /// As many filter lines are asked for at once: about as many as level 0 has tables at rest.
 const PREFETCH_COUNT: usize = 4;
@@ -56,76 +55,6 @@ impl Now<'_> {
     }
 }
 
-/// What a get found, borrowed from the view.
-#[derive(Debug)]
-pub(crate) struct Hit<'v> {
-    /// 0 unless it was asked for.
-    pub(crate) seqno: u64,
-    pub(crate) expires_at: u64,
-    place: Place<'v>,
-}
-
-#[derive(Debug)]
-enum Place<'v> {
-    Memtable {
-        memtable: &'v Arc<Memtable>,
-        /// Where the row lies in the memtable.
-        row: u32,
-        value: &'v [u8],
-    },
-    Table {
-        table: &'v Table,
-        value: Slice<'v>,
-    },
-    /// What a merge operator made.
-    Folded(Bytes),
-}
-
-impl<'v> Hit<'v> {
-    /// A put that does not expire, of which nobody wants to know the seqno.
-    #[inline]
-    pub(super) const fn of_table(table: &'v Table, value: Slice<'v>) -> Self {
-        Self { seqno: 0, expires_at: 0, place: Place::Table { table, value } }
-    }
-
-    /// The value as long as the view lives.
-    #[inline]
-    pub(crate) fn into_value(self) -> Value<'v> {
-        match self.place {
-            Place::Memtable { value, .. } | Place::Table { value: Slice::Borrowed(value), .. } => {
-                Value::borrowed(value)
-            }
-            Place::Table { value: Slice::Owned(value), .. } | Place::Folded(value) => {
-                Value::shared(value)
-            }
-        }
-    }
-
-    /// The value on its own: a short one copied, a long one with a share of what holds it.
-    #[inline]
-    pub(crate) fn into_owned_value(self) -> Value<'static> {
-        match self.place {
-            Place::Memtable { memtable, row, value } => {
-                if value.len() <= INLINE_LEN {
-                    Value::copied(value)
-                } else {
-                    memtable.owned_value(row, value)
-                }
-            }
-            Place::Table { table, value: Slice::Borrowed(value) } => {
-                if value.len() <= INLINE_LEN {
-                    Value::copied(value)
-                } else {
-                    Value::shared(table.share(value))
-                }
-            }
-            Place::Table { value: Slice::Owned(value), .. } | Place::Folded(value) => {
-                Value::shared(value)
-            }
-        }
-    }
-}
-
 impl View {
     /// Finds what a reader at `seqno` and `now` sees of `key`, and gives what `take` makes of it.
     ///
@@ -134,7 +63,7 @@ impl View {
     /// `Corrupt` by file and offset; `NoMergeOperator` or `Merge` of a key with operands; `Io` from
     /// opening a table.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "its arguments need not pass through memory twice")]
+    #[expect(clippy::inline_always, reason = "what `take` makes need not pass through memory")]
     pub(crate) fn get<'v, T>(
         &'v self,
         key: &[u8],
@@ -143,26 +72,73 @@ impl View {
         want_seqno: bool,
         take: impl FnOnce(Hit<'v>) -> T,
     ) -> Result<Option<T>> {
-        let wanted = Wanted { key, seqno, now, want_seqno, floor: 0 };
-        if self.deletes_ranges() {
-            return Ok(self.get_masked(wanted)?.map(take));
-        }
-        cpu::run(Get { view: self, wanted, take })
+        let answer = if self.deletes_ranges() {
+            Answer::Unsure
+        } else {
+            cpu::run(Get { view: self, key, seqno })
+        };
+        self.conclude(answer, key, seqno, now, want_seqno, take)
     }
 
-    /// As `get`, where there are range tombstones: rows that are older than the newest over the key
-    /// are deleted.
+    /// From the first try's answer to what the reader sees.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    pub(super) fn conclude<'v, T>(
+        &'v self,
+        answer: Answer<'v>,
+        key: &[u8],
+        seqno: u64,
+        now: Now<'_>,
+        want_seqno: bool,
+        take: impl FnOnce(Hit<'v>) -> T,
+    ) -> Result<Option<T>> {
+        match answer {
+            Answer::Absent => Ok(None),
+            Answer::Value(table, value) if !want_seqno => {
+                Ok(Some(take(Hit::of_table(table, Slice::Borrowed(value)))))
+            }
+            answer => Ok(self.go_on(answer, key, seqno, now, want_seqno)?.map(take)),
+        }
+    }
+
+    /// What the reader sees, where the first try does not say it all.
     #[inline(never)]
-    fn get_masked(&self, wanted: Wanted<'_>) -> Result<Option<Hit<'_>>> {
-        let floor = self.newest_range_tombstone(wanted.key, wanted.seqno)?;
-        let wanted = Wanted { want_seqno: true, floor, ..wanted };
+    fn go_on<'v>(
+        &'v self,
+        answer: Answer<'v>,
+        key: &[u8],
+        seqno: u64,
+        now: Now<'_>,
+        want_seqno: bool,
+    ) -> Result<Option<Hit<'v>>> {
+        let wanted = Wanted { key, seqno, now, want_seqno, floor: 0 };
+        let Answer::Row(table, row) = answer else { return self.get_from_any(wanted) };
+        let found = table.row(row)?;
+        self.decide(found.kind, Hit::of_row(table, found), &wanted)
+    }
+
+    /// As `get`, through all memtables and tables, and where there are range tombstones.
+    fn get_from_any(&self, mut wanted: Wanted<'_>) -> Result<Option<Hit<'_>>> {
+        if self.deletes_ranges() {
+            wanted.floor = self.newest_range_tombstone(wanted.key, wanted.seqno)?;
+            wanted.want_seqno = true;
+        }
         let hash = hash_key(wanted.key, self.hash_seed);
-        for memtable in self.memtables() {
+        for memtable in self.memtables().filter(|memtable| memtable.may_contain(hash)) {
             if let Some(decided) = self.get_from_memtable(memtable, &wanted, hash) {
                 return decided;
             }
         }
         cpu::run(GetFromTables { view: self, wanted: &wanted, hash })
+    }
+
+    /// Whether a memtable may hold a key with this hash; `false` is certain.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "so that it is compiled for each kind of processor")]
+    pub(super) fn memtables_may_contain(&self, hash: u64) -> bool {
+        self.active.may_contain(hash)
+            || !self.frozen.is_empty()
+                && self.frozen.iter().any(|memtable| memtable.may_contain(hash))
     }
 
     /// The memtables, newest first.
@@ -182,7 +158,7 @@ impl View {
         let record = memtable.find(wanted.key, hash, wanted.seqno)?;
         let place = Place::Memtable { memtable, row: record.place(), value: record.value() };
         let hit = Hit { seqno: record.seqno(), expires_at: record.expires_at(), place };
-        Some(self.decide(record.kind(), hit, wanted, hash))
+        Some(self.decide(record.kind(), hit, wanted))
     }
 
     /// What the newest visible row of a key, which is `hit`, means.
@@ -192,7 +168,6 @@ impl View {
         kind: Kind,
         hit: Hit<'v>,
         wanted: &Wanted<'_>,
-        hash: u64,
     ) -> Result<Option<Hit<'v>>> {
         if hit.seqno < wanted.floor {
             return Ok(None);
@@ -201,14 +176,15 @@ impl View {
             Kind::Put if wanted.now.is_after(hit.expires_at) => Ok(None),
             Kind::Put => Ok(Some(hit)),
             Kind::Delete => Ok(None),
-            Kind::Merge => self.fold(wanted, hash).map(Some),
+            Kind::Merge => self.fold(wanted).map(Some),
         }
     }
 
     /// From a key whose newest visible row is an operand, makes its value.
     #[cold]
-    fn fold(&self, wanted: &Wanted<'_>, hash: u64) -> Result<Hit<'_>> {
+    fn fold(&self, wanted: &Wanted<'_>) -> Result<Hit<'_>> {
         let Wanted { key, seqno, now, .. } = *wanted;
+        let hash = hash_key(key, self.hash_seed);
         let mask = self.mask(seqno)?;
         let mut runs = Vec::new();
         for memtable in self.memtables() {
@@ -248,43 +224,88 @@ struct Wanted<'g> {
     floor: u64,
 }
 
-/// A get where there are no range tombstones, compiled for each kind of processor.
-struct Get<'v, 'g, F> {
-    view: &'v View,
-    wanted: Wanted<'g>,
-    take: F,
+/// What the first try of a get says.
+#[derive(Clone, Copy)]
+pub(super) enum Answer<'v> {
+    Absent,
+    /// A put that does not expire.
+    Value(&'v Table, &'v [u8]),
+    /// The newest visible row, of which more has to be read.
+    Row(&'v Table, Row),
+    /// Another way has to tell.
+    Unsure,
 }
 
-impl<'v, T, F: FnOnce(Hit<'v>) -> T> Work for Get<'v, '_, F> {
-    type Output = Result<Option<T>>;
+/// The first try of a get, where there are no range tombstones: enough for what was touched before,
+/// if no memtable may hold the key.
+///
+/// It is one function, compiled for each kind of processor. Its answer is small, so that it is
+/// read as it was written: a processor that reads a whole value back in other pieces than it was
+/// written in waits until all before it is done, and does nothing of the next get meanwhile.
+struct Get<'v, 'g> {
+    view: &'v View,
+    key: &'g [u8],
+    seqno: u64,
+}
 
-    /// Most databases that are read much have one table at most and an empty memtable, or one that a
-    /// filter rules out: that much is compiled into one function.
+impl<'v> Work for Get<'v, '_> {
+    type Output = Answer<'v>;
+
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "so that it is compiled for each kind of processor")]
     fn run<const WIDE: bool>(self) -> Self::Output {
-        let Self { view, wanted, take } = self;
-        let Wanted { key, seqno, want_seqno, .. } = wanted;
+        let Self { view, key, seqno } = self;
         // One hash serves the memtables and, but for tables of other databases, the tables.
         let hash = hash_key(key, view.hash_seed);
-        for memtable in view.memtables().filter(|memtable| memtable.may_contain(hash)) {
-            if let Some(decided) = view.get_from_memtable(memtable, &wanted, hash) {
-                return Ok(decided?.map(take));
-            }
+        if view.memtables_may_contain(hash) {
+            return Answer::Unsure;
         }
+        // Most databases that are read much have one table at most.
         if let Some(handle) = view.version.only_table() {
-            let table = handle.table()?;
-            if table.hash_seed() == view.hash_seed {
-                match table.probe::<WIDE>(key, hash, seqno) {
-                    Probe::Absent => return Ok(None),
-                    Probe::Value(value) if !want_seqno => {
-                        return Ok(Some(take(Hit::of_table(table, Slice::Borrowed(value)))));
-                    }
-                    _ => {}
-                }
+            return view.ask::<WIDE>(handle, key, hash, seqno);
+        }
+        // Each answer decides whether the next one is needed. Filter lines that are asked for one
+        // after the other would be waited for one after the other.
+        for handle in view.version.candidates(key).skip(1).take(PREFETCH_COUNT) {
+            if let Some(table) = handle.opened() {
+                table.prefetch_filter(hash);
             }
         }
-        Ok(cpu::run(GetFromTables { view, wanted: &wanted, hash })?.map(take))
+        let mut asked_count = 0;
+        for handle in view.version.candidates(key) {
+            asked_count += 1;
+            if asked_count == 2 {
+                view.meter.count_get(hash);
+            }
+            match view.ask::<WIDE>(handle, key, hash, seqno) {
+                Answer::Absent => {}
+                answer => return answer,
+            }
+        }
+        Answer::Absent
+    }
+}
+
+impl View {
+    /// What one table says of a key.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    fn ask<'v, const WIDE: bool>(
+        &'v self,
+        handle: &'v TableHandle,
+        key: &[u8],
+        hash: u64,
+        seqno: u64,
+    ) -> Answer<'v> {
+        match handle.opened().filter(|table| table.hash_seed() == self.hash_seed) {
+            Some(table) => match table.probe::<WIDE>(key, hash, seqno) {
+                Probe::Absent => Answer::Absent,
+                Probe::Value(value) => Answer::Value(table, value),
+                Probe::Row(row) => Answer::Row(table, row),
+                Probe::Unsure => Answer::Unsure,
+            },
+            None => Answer::Unsure,
+        }
     }
 }
 
@@ -325,9 +346,7 @@ impl<'v> Work for GetFromTables<'v, '_> {
                 view.meter.count_get(hash);
             }
             let Some(found) = table.get::<WIDE>(key, hash, seqno, want_seqno)? else { continue };
-            let place = Place::Table { table, value: found.value };
-            let hit = Hit { seqno: found.seqno, expires_at: found.expires_at, place };
-            return view.decide(found.kind, hit, wanted, own_hash);
+            return view.decide(found.kind, Hit::of_row(table, found), wanted);
         }
         Ok(None)
     }

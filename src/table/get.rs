@@ -59,13 +59,20 @@ pub(crate) struct Place {
     pub(super) offset: u64,
 }
 
+/// A row of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    place: Place,
+    row: u32,
+}
+
 /// What a probe found.
 pub(crate) enum Probe<'t> {
     Absent,
     /// A put that does not expire.
     Value(&'t [u8]),
     /// A row of which more has to be read.
-    Row(Place, u32),
+    Row(Row),
     /// The careful way has to tell.
     Unsure,
 }
@@ -87,7 +94,7 @@ impl<'t> Approached<'t> {
     pub(crate) fn probe(&self, key: &[u8], hash: u64, seqno: u64) -> Probe<'t> {
         match lookup_compiled(self.bytes, key, fingerprint(hash), seqno) {
             Lookup::Found { plain: Some(value), .. } => Probe::Value(value),
-            Lookup::Found { row, .. } => Probe::Row(self.place, row),
+            Lookup::Found { row, .. } => Probe::Row(Row { place: self.place, row }),
             Lookup::Absent { continues: false } => Probe::Absent,
             Lookup::Absent { continues: true } | Lookup::Broken => Probe::Unsure,
         }
@@ -131,7 +138,7 @@ impl Table {
         match self.probe::<WIDE>(key, hash, seqno) {
             Probe::Absent => Ok(None),
             Probe::Value(value) if !want_seqno => Ok(Some(Found::plain(value))),
-            Probe::Row(place, row) => self.row_at(place, row).map(Some),
+            Probe::Row(row) => self.row(row).map(Some),
             Probe::Value(_) | Probe::Unsure => self.get_carefully(key, hash, seqno),
         }
     }
@@ -230,7 +237,7 @@ impl Table {
             }
             let bytes = self.verified_bytes(place)?;
             match lookup(bytes, key, fingerprint(hash), seqno) {
-                Lookup::Found { row, .. } => return self.row_at(place, row).map(Some),
+                Lookup::Found { row, .. } => return self.row(Row { place, row }).map(Some),
                 Lookup::Absent { continues: false } => return Ok(None),
                 Lookup::Absent { continues: true } => match self.next_place(place)? {
                     Some(next) => place = next,
@@ -265,8 +272,12 @@ impl Table {
     }
 
     /// A row with all that a reader may want of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] by file and offset if it is broken.
     #[inline(never)]
-    fn row_at(&self, place: Place, row: u32) -> Result<Found<'_>> {
+    pub(crate) fn row(&self, Row { place, row }: Row) -> Result<Found<'_>> {
         let block = self.mapped_block_at(place)?;
         let base = self.data_offset + place.offset;
         let read = || {

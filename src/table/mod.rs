@@ -33,7 +33,7 @@ mod verify;
 mod writer;
 
 pub(crate) use cursor::{TableCursor, Walk};
-pub(crate) use get::{Approached, Probe};
+pub(crate) use get::{Approached, Found, Probe, Row};
 pub(crate) use reader::Table;
 pub use settings::{TableInfo, TableSettings};
 pub use writer::TableWriter;
