@@ -73,11 +73,21 @@ impl View {
         take: impl FnOnce(Hit<'v>) -> T,
     ) -> Result<Option<T>> {
         let answer = if self.deletes_ranges() {
-            Answer::Unsure
+            self.get_masked(key, seqno)
         } else {
             cpu::run(Get { view: self, key, seqno })
         };
         self.conclude(answer, key, seqno, now, want_seqno, take)
+    }
+
+    /// The first try, where there are range tombstones.
+    #[inline(never)]
+    fn get_masked(&self, key: &[u8], seqno: u64) -> Answer<'_> {
+        match self.newest_range_tombstone(key, seqno) {
+            Ok(0) => cpu::run(Get { view: self, key, seqno }),
+            Ok(floor) => cpu::run(GetAbove { view: self, key, floor }),
+            Err(_) => Answer::Unsure,
+        }
     }
 
     /// From the first try's answer to what the reader sees.
@@ -280,6 +290,37 @@ impl<'v> Work for Get<'v, '_> {
             match view.ask::<WIDE>(handle, key, hash, seqno) {
                 Answer::Absent => {}
                 answer => return answer,
+            }
+        }
+        Answer::Absent
+    }
+}
+
+/// The first try of a get of a key that a range tombstone covers: enough if nothing newer may hold
+/// the key.
+struct GetAbove<'v, 'g> {
+    view: &'v View,
+    key: &'g [u8],
+    /// Older rows are deleted.
+    floor: u64,
+}
+
+impl<'v> Work for GetAbove<'v, '_> {
+    type Output = Answer<'v>;
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
+    fn run<const WIDE: bool>(self) -> Self::Output {
+        let Self { view, key, floor } = self;
+        let hash = hash_key(key, view.hash_seed);
+        if view.memtables_may_contain(hash) {
+            return Answer::Unsure;
+        }
+        for handle in view.version.candidates(key) {
+            let is_older = handle.record.max_seqno < floor;
+            if !is_older && !matches!(view.ask::<WIDE>(handle, key, hash, u64::MAX), Answer::Absent)
+            {
+                return Answer::Unsure;
             }
         }
         Answer::Absent
