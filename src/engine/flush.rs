@@ -33,6 +33,10 @@ use crate::memtable::{Memtable, MemtableCursor};
 use crate::range_tombstones::Mask;
 use crate::table::TableInfo;
 
+/// A close leaves a memtable of at most so many bytes to its log: some hundred rows, which the next
+/// open replays in less time than it takes to write a table.
+const MAX_REPLAY_LEN: usize = 64 << 10;
+
 /// Where the rows of a memtable go.
 struct Target<'e> {
     outputs: Outputs<'e>,
@@ -82,6 +86,18 @@ impl Engine {
             }
         }
         self.flush_frozen()
+    }
+
+    /// Flushes what the next open would have to replay row by row, unless it is little or somebody
+    /// else writes or flushes just now: whoever closes does not wait for them. A failure is no
+    /// matter, as the log holds all of it.
+    pub(super) fn spare_the_next_open_a_replay(&self) {
+        let Ok(writer) = self.writer.try_lock() else { return };
+        let memory_len = writer.memtable.memory_len();
+        drop(writer);
+        if memory_len > MAX_REPLAY_LEN && lock(&self.tree).frozen.is_empty() {
+            let _ = self.flush_memtables();
+        }
     }
 
     /// Flushes until no memtable is frozen.

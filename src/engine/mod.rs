@@ -290,6 +290,10 @@ impl Engine {
 
     /// Closes the database: no call works after it, all writes are durable, the lock is free.
     ///
+    /// # Cost
+    ///
+    /// A sync of the log; of a memtable that holds more than a few hundred rows, a flush.
+    ///
     /// # Errors
     ///
     /// As syncing the log; [`Error::Poisoned`], as then buffered writes may be lost. The database
@@ -297,7 +301,8 @@ impl Engine {
     pub(crate) fn close(&self) -> Result<()> {
         // Whoever comes while another thread closes waits until the lock is free.
         let _closing = lock(&self.closing);
-        // First of all, for a writer that stands still holds what is needed next.
+        self.spare_the_next_open_a_replay();
+        // First of what ends, for a writer that stands still holds what is needed next.
         lock(&self.tree).closing = true;
         self.changed.notify_all();
         let synced = {

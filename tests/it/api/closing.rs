@@ -135,3 +135,33 @@ fn a_clean_close_leaves_nothing_to_do() {
     assert_eq!((recovery.log_count, recovery.dropped_bytes), (0, 0));
     assert!(recovery.stopped_at.is_none());
 }
+
+#[test]
+fn a_close_leaves_the_next_open_nothing_to_replay_but_a_few_rows() {
+    for (value_len, replayed) in [(10, 100), (2_000, 0)] {
+        let disk = SimDisk::new(1);
+        let db = simulated(&disk, Options::new().background_threads(0));
+        for key in 0..100 {
+            db.put(format!("{key:03}"), vec![7; value_len]).unwrap();
+        }
+        db.close().unwrap();
+        let db = simulated(&disk, Options::new().background_threads(0));
+        assert_eq!(db.stats().recovery.row_count, replayed, "of {value_len} bytes");
+        assert_eq!(db.iter().count(), 100);
+        db.close().unwrap();
+    }
+}
+
+#[test]
+fn a_close_that_can_not_flush_leaves_everything_in_the_log() {
+    let disk = SimDisk::new(1);
+    let db = simulated(&disk, Options::new().background_threads(0));
+    db.put("k", vec![7; 100_000]).unwrap();
+    // The log fits, a table beside it does not.
+    disk.limit_space(Some(150_000));
+    let closed = db.close();
+    disk.limit_space(None);
+    let db = simulated(&disk, Options::new());
+    assert_eq!(db.stats().recovery.row_count, 1, "{closed:?}");
+    assert_eq!(db.get("k").unwrap().unwrap().len(), 100_000);
+}
