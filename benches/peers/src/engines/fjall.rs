@@ -37,7 +37,9 @@ impl Engine for Fjall {
         for (key, value) in batch {
             rows.insert(&self.rows, key.as_slice(), value.as_slice());
         }
-        rows.durability(is_durable.then_some(PersistMode::SyncData)).commit().unwrap();
+        // Without a mode the rows stay in a buffer of the process, and a kill loses them.
+        let mode = if is_durable { PersistMode::SyncData } else { PersistMode::Buffer };
+        rows.durability(Some(mode)).commit().unwrap();
     }
 
     fn settle(&mut self) {
