@@ -96,8 +96,14 @@ impl Lead<'_> {
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         self.settle(&Err(Error::Poisoned { reason: "the writing thread panicked".into() }));
-        lock(&self.queue.state).is_led = false;
-        self.queue.done.notify_all();
+        let mut state = lock(&self.queue.state);
+        state.is_led = false;
+        let is_awaited = !self.followers.is_empty() || !state.waiting.is_empty();
+        drop(state);
+        // It is a system call even if nobody waits.
+        if is_awaited {
+            self.queue.done.notify_all();
+        }
     }
 }
 
