@@ -192,9 +192,15 @@ impl Engine {
     /// [`Error::Closed`].
     pub(crate) fn pin(&self) -> Result<Pin> {
         self.check_open()?;
-        let now_secs = now_secs(&*self.options.clock);
         let listed = |seqno| self.snapshots.as_ref().map(|list| list.enter(seqno));
-        let pin = |view, seqno| Pin { view, seqno, now_secs, _listed: listed(seqno) };
+        let pin = |view, seqno| Pin {
+            view,
+            seqno,
+            // After the view was taken: it may lack a row that expired meanwhile, and then all that
+            // expired with it must be absent too.
+            now_secs: now_secs(&*self.options.clock),
+            _listed: listed(seqno),
+        };
         Ok(self.at_one_moment(ArcSwap::load_full, pin))
     }
 

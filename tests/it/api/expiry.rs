@@ -1,10 +1,10 @@
 //! Time to live: whole seconds, rounded up, by whatever clock the options name.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tinydb::{Clock, Db, Durability, Options, WriteBatch};
+use tinydb::{Clock, CompactionStyle, Db, Durability, Options, WriteBatch};
 
 use super::{check_error, keys, temporary};
 
@@ -184,4 +184,41 @@ fn a_clock_before_1970_expires_nothing() {
     let (_dir, db) = temporary(Options::new().clock(Early));
     db.put_with_ttl("k", "v", Duration::from_secs(10)).unwrap();
     assert!(db.contains_key("k").unwrap());
+}
+
+/// A clock that is slow: between a look at it and its answer a row expires and leaves the tables.
+#[derive(Default)]
+struct SlowClock {
+    secs: AtomicU64,
+    meanwhile: Mutex<Option<Db>>,
+}
+
+impl Clock for SlowClock {
+    fn now(&self) -> SystemTime {
+        let secs = self.secs.load(Ordering::SeqCst);
+        let db = self.meanwhile.lock().unwrap().take();
+        if let Some(db) = db {
+            self.secs.store(101, Ordering::SeqCst);
+            db.compact_range("a"..="b").unwrap();
+        }
+        at(secs)
+    }
+}
+
+#[test]
+fn a_snapshot_sees_all_that_expires_at_one_time_or_nothing_of_it() {
+    let clock = Arc::new(SlowClock::default());
+    let options = Options::new().clock(Arc::clone(&clock)).background_threads(0);
+    let (_dir, db) = temporary(options.compaction(CompactionStyle::Manual));
+    clock.secs.store(90, Ordering::SeqCst);
+    for key in ["a", "z"] {
+        db.put_with_ttl(key, key, Duration::from_secs(10)).unwrap();
+        db.flush().unwrap();
+    }
+    clock.secs.store(99, Ordering::SeqCst);
+    *clock.meanwhile.lock().unwrap() = Some(db.clone());
+    let snapshot = db.snapshot();
+    assert!(clock.meanwhile.lock().unwrap().is_none(), "a row left while the snapshot was taken");
+    assert_eq!(["a", "z"].map(|key| snapshot.contains_key(key).unwrap()), [true, true]);
+    assert_eq!(keys(db.iter()), "");
 }
