@@ -24,6 +24,8 @@ pub(crate) struct Operands {
     bytes: Vec<u8>,
     /// The seqno of each operand, and where it lies.
     rows: Vec<(u64, Range<usize>)>,
+    /// How many were added, folded since or not.
+    added_count: usize,
     /// After a partial fold more is gathered than before, else a value that only grows would be
     /// folded again for every operand.
     max_len: usize,
@@ -34,12 +36,13 @@ impl Operands {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.rows.clear();
+        self.added_count = 0;
         self.max_len = MAX_LEN;
     }
 
-    /// How many there are; those that were folded to one count as one.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+    /// How many were added, those that were folded to one too.
+    pub(crate) fn added_count(&self) -> usize {
+        self.added_count
     }
 
     /// Whether there are none.
@@ -67,11 +70,14 @@ impl Operands {
         if self.bytes.len().saturating_add(operand.len()) > self.max_len && self.rows.len() > 1 {
             let seqno = self.newest_seqno();
             let folded = self.fold(key, None, merger)?;
+            let added_count = self.added_count;
             self.clear();
+            self.added_count = added_count;
             self.max_len = MAX_LEN.max(folded.len().saturating_mul(2));
             self.push(seqno, &folded);
         }
         self.push(seqno, operand);
+        self.added_count += 1;
         Ok(())
     }
 
@@ -116,7 +122,7 @@ mod tests {
         for (seqno, operand) in [(9, "c"), (7, ""), (4, "a")] {
             operands.add(b"key", seqno, operand.as_bytes(), &merger).unwrap();
         }
-        assert_eq!((operands.len(), operands.newest_seqno()), (3, 9));
+        assert_eq!((operands.added_count(), operands.newest_seqno()), (3, 9));
         assert_eq!(operands.fold(b"key", None, &merger).unwrap(), b"a++c");
         assert_eq!(operands.fold(b"key", Some(b"x"), &merger).unwrap(), b"x+a++c");
         assert_eq!(operands.iter().next(), Some((9, &b"c"[..])));
@@ -133,7 +139,7 @@ mod tests {
             operands.max_len = 80;
             assert!(operands.bytes.len() <= 80);
         }
-        assert_eq!(operands.newest_seqno(), 100);
+        assert_eq!((operands.added_count(), operands.newest_seqno()), (100, 100));
         assert_eq!(operands.fold(b"key", None, &merger).unwrap(), 100_i64.to_le_bytes());
     }
 
@@ -145,9 +151,9 @@ mod tests {
         let operand = vec![b'x'; MAX_LEN / 4];
         let mut folds = 0;
         for seqno in (1..=40).rev() {
-            let before = operands.len();
+            let before = operands.rows.len();
             operands.add(b"key", seqno, &operand, &merger).unwrap();
-            folds += u32::from(operands.len() <= before);
+            folds += u32::from(operands.rows.len() <= before);
         }
         assert!((1..=5).contains(&folds), "{folds} folds of 40 operands");
         assert_eq!(operands.fold(b"key", None, &merger).unwrap().len(), operand.len() * 40);

@@ -211,7 +211,7 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// How many operands made the value that is shown.
     pub(crate) fn operand_count(&self) -> usize {
-        if self.shown == Shown::Folded { self.folded.operands.len() } else { 0 }
+        if self.shown == Shown::Folded { self.folded.operands.added_count() } else { 0 }
     }
 
     /// The run, which stands on the row that is shown unless its value was folded.

@@ -211,7 +211,7 @@ impl<'e> Retention<'e> {
         };
         match self.operands.fold(&self.key, existing, merger) {
             Ok(value) => {
-                self.counts.folded += self.operands.len() as u64;
+                self.counts.folded += self.operands.added_count() as u64;
                 Ok(Some(value))
             }
             Err(error) => {
@@ -224,7 +224,7 @@ impl<'e> Retention<'e> {
 
     /// Makes one operand of those that were gathered; whether there were any.
     fn fold_among_themselves(&mut self, sink: &mut impl Sink) -> Result<bool> {
-        if self.operands.len() < 2 {
+        if self.operands.added_count() < 2 {
             // One is what it would be folded to.
             let has_one = !self.operands.is_empty();
             for (seqno, value) in self.operands.iter() {
