@@ -358,6 +358,12 @@ impl Db {
     ///
     /// The last drop closes too, but can't report an error.
     ///
+    /// # Cost
+    ///
+    /// A sync of the log. If more than a few hundred rows were not flushed yet (64 KiB), they are
+    /// flushed, so that the next open need not replay them; a flush that fails is no error, as
+    /// the log holds them.
+    ///
     /// # Errors
     ///
     /// [`Error::Io`] if the log can't be synced; [`Error::Poisoned`] if that failed before. The
