@@ -38,7 +38,7 @@ use crate::hooks::Merger;
 use crate::manifest;
 use crate::memtable::Memtable;
 use crate::options::Options;
-use crate::storage::{Listing, LockGuard, Storage};
+use crate::storage::{Listing, LockGuard, Session, Storage};
 use crate::wal::RecordParts;
 
 /// Recovered rows become tables if they fill more than this part of a memtable; else they are
@@ -52,6 +52,7 @@ impl Engine {
     ///
     /// Those of [`Options::open`].
     pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Self>> {
+        let storage: Arc<dyn Storage> = Arc::new(Session::new(storage));
         options.validate()?;
         if look(&*storage, storage.list()?.as_ref(), &options)? == Place::Empty {
             storage.create_root()?;

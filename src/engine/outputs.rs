@@ -109,7 +109,9 @@ impl<'e> Outputs<'e> {
     /// `Io` from writing; nothing is left then.
     pub(super) fn finish(mut self) -> Result<Vec<TableInfo>> {
         self.finish_table()?;
-        self.engine.storage.sync_dir()?;
+        let names: Vec<_> =
+            self.infos.iter().map(|info| FileName::Table(info.file_number)).collect();
+        self.engine.storage.sync_names(&names)?;
         Ok(std::mem::take(&mut self.infos))
     }
 }

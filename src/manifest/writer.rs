@@ -46,5 +46,5 @@ pub(crate) fn publish(storage: &dyn Storage, data: &ManifestData) -> Result<(), 
         return Err(failed(false)(error));
     }
     storage.rename(temporary, manifest).map_err(failed(true))?;
-    storage.sync_dir().map_err(failed(true))
+    storage.sync_names(&[manifest]).map_err(failed(true))
 }

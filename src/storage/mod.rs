@@ -18,6 +18,7 @@
 //!   its directory is synced; only a log grows under its own name.
 //! - Names come from [`FileName`] alone, so nothing outside the database's directory is touched,
 //!   and a file with a foreign name is never opened nor removed.
+//! - A name that was there when the sync of the directory failed is never called durable.
 //! - An error names what was attempted and on which path.
 //!
 //! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`, `arena.rs`.
@@ -41,12 +42,14 @@ mod disk;
 mod memory;
 mod mmap;
 mod region;
+mod session;
 mod sim;
 
 pub(crate) use arena::{APPEND_ALIGN, Appender, Chunk, HUGE_LEN, LINE_LEN, Pages, Zeroed};
 pub use disk::Disk;
 pub use memory::Memory;
 pub use region::{Region, Slice};
+pub(crate) use session::Session;
 pub use sim::{CrashMode, Fault, SimDisk};
 
 /// What stands in a database's directory.
@@ -118,6 +121,16 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// [`Error::Io`]; which of them are durable is then unknown.
     fn sync_dir(&self) -> Result<()>;
+
+    /// Makes these names durable, and as a rule all others.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync_dir`](Self::sync_dir); also if one of them was there when an earlier sync failed.
+    fn sync_names(&self, names: &[FileName]) -> Result<()> {
+        let _ = names;
+        self.sync_dir()
+    }
 
     /// Takes the directory's lock until the guard is dropped.
     ///

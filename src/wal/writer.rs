@@ -232,7 +232,7 @@ impl LogWriter {
     fn sync_all(&mut self, storage: &dyn Storage) -> Result<()> {
         self.file.sync()?;
         if !self.name_is_durable {
-            storage.sync_dir()?;
+            storage.sync_names(&[FileName::Log(self.number)])?;
             self.name_is_durable = true;
         }
         self.synced_upto = self.len;

@@ -247,6 +247,38 @@ fn a_log_that_could_not_be_made_hides_no_later_one() {
     }
 }
 
+/// A flush that failed to sync the directory took with it the name of the log that was made
+/// meanwhile; the log's own sync then said that all was well.
+#[test]
+fn a_log_whose_name_another_sync_lost_acknowledges_nothing() {
+    for fault in [Fault::Dropped, Fault::Reverted, Fault::Io] {
+        for threads in [0, 2] {
+            for call in 0..40 {
+                let disk = SimDisk::new(1);
+                let options =
+                    options().durability(Durability::Buffered).background_threads(threads);
+                let db = open(&disk, &options).unwrap();
+                db.put("a", [b'v'; 5_000]).unwrap();
+                disk.fail_at(disk.calls() + call, fault);
+                // Sets the memtable aside, and goes into the next log.
+                let written = db.delete_range("x".."y").and_then(|()| db.put("b", "2"));
+                let synced = written.and_then(|()| db.sync());
+                let is_durable = synced.is_ok() && (threads == 0 || db.flush().is_ok());
+                disk.crash(CrashMode::LoseUnsynced);
+                drop(db);
+                if is_durable {
+                    let db = open(&disk.reboot(), &options).unwrap();
+                    let found = |key| db.get(key).unwrap().is_some();
+                    assert!(
+                        found("a") && found("b"),
+                        "{fault:?} of call {call}, {threads} threads"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_was_read_after_a_kill_survives_a_power_loss() {
     for call in 0.. {
