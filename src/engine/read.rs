@@ -27,9 +27,6 @@ use crate::table::{Probe, Row, Table, TableCursor};
 /// As many filter lines are asked for at once: about as many as level 0 has tables at rest.
 const PREFETCH_COUNT: usize = 4;
 
-/// A read that folds more operands asks for a flush, which folds them once and for all.
-const MAX_OPERAND_COUNT: usize = 1024;
-
 /// What "now" is for a read.
 #[derive(Clone, Copy)]
 pub(crate) enum Now<'c> {
@@ -215,9 +212,7 @@ impl View {
         let (run, merger) = (MergingCursor::new(runs), self.merger.clone());
         let mut cursor = VisibleCursor::new(run, seqno, now.secs(), merger);
         cursor.seek(key)?;
-        if cursor.operand_count() > MAX_OPERAND_COUNT && self.active.len() > MAX_OPERAND_COUNT {
-            self.meter.ask_to_fold(&self.active);
-        }
+        self.note_operands(cursor.operand_count());
         let place = Place::Folded(cursor.owned_value().into_bytes());
         Ok(Hit { seqno: cursor.seqno(), expires_at: 0, place })
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::run::{LevelTables, PlainRun, Run, RunCursor};
-use super::view::Pin;
+use super::view::{Pin, View};
 use crate::cursor::{ConcatCursor, Location, MergingCursor, VisibleCursor};
 use crate::error::Result;
 use crate::memtable::MemtableCursor;
@@ -25,6 +25,9 @@ pub(crate) struct Scan {
     runs: Vec<Run>,
     walk: Walk,
     has_walk: bool,
+    view: Arc<View>,
+    /// Whether a key had so many operands that a flush was asked for: once is enough.
+    asked_to_fold: bool,
 }
 
 /// What a pin sees, by how many runs that are.
@@ -159,8 +162,18 @@ impl Scan {
         let found = go(&mut self.cursor)?;
         if found {
             self.borrow_walk();
+            self.note_operands();
         }
         Ok(found)
+    }
+
+    /// Asks for a flush if the value that is shown was made of many operands.
+    #[inline]
+    fn note_operands(&mut self) {
+        if !self.has_walk && !self.asked_to_fold {
+            let count = of_each!(&self.cursor, cursor => cursor.operand_count());
+            self.asked_to_fold = count > 0 && self.view.note_operands(count);
+        }
     }
 
     fn borrow_walk(&mut self) {
@@ -240,7 +253,8 @@ impl Pin {
                 ScanCursor::Merged(self.visible(MergingCursor::new(cursors)))
             }
         };
-        Ok(Scan { cursor, runs, walk: Walk::default(), has_walk: false })
+        let (walk, view) = (Walk::default(), Arc::clone(&self.view));
+        Ok(Scan { cursor, runs, walk, has_walk: false, view, asked_to_fold: false })
     }
 
     /// What this pin sees of `run`.

@@ -26,6 +26,9 @@ use crate::hooks::Merger;
 use crate::memtable::Memtable;
 use crate::range_tombstones::Mask;
 
+/// A read that folds more operands of a key asks for a flush, which folds them once and for all.
+const MAX_OPERAND_COUNT: usize = 1024;
+
 /// Memtables and tables, from the newest rows to the oldest.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -90,6 +93,17 @@ impl View {
         }
         let mask = Mask::new(sources, seqno);
         Ok((!mask.is_empty()).then(|| Arc::new(mask)))
+    }
+
+    /// Notes that a read folded so many operands of a key; true if that was so many that it asked
+    /// for a flush of the memtable.
+    pub(super) fn note_operands(&self, count: usize) -> bool {
+        // A memtable with fewer rows is not what made the read slow.
+        let is_slow = count > MAX_OPERAND_COUNT && self.active.len() > MAX_OPERAND_COUNT;
+        if is_slow {
+            self.meter.ask_to_fold(&self.active);
+        }
+        is_slow
     }
 
     /// Whether there are range tombstones.

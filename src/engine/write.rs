@@ -54,7 +54,20 @@ impl Engine {
         let sync = durability.unwrap_or(self.options.durability) == Durability::Sync;
         let deletes_ranges = batch.deletes_ranges();
         let part = Part { payload: &payload, op_count: batch.op_count(), deletes_ranges };
-        self.queue.submit(part, sync, |parts, sync| self.commit(parts, sync))
+        let flushes = self.options.background_threads == 0;
+        if flushes && lock(&self.tree).failure.is_some() {
+            // Nobody else retries a flush that failed.
+            self.flush_frozen()?;
+        }
+        let mut has_frozen = false;
+        let commit = |parts: &[Part<'_>], sync| self.commit(parts, sync, &mut has_frozen);
+        let written = self.queue.submit(part, sync, commit);
+        if flushes && has_frozen {
+            // A flush runs the caller's hooks: it comes when nothing is held that a write needs. A
+            // failure is kept and told by the next write: this one did succeed.
+            let _ = self.flush_frozen();
+        }
+        written
     }
 
     /// Makes everything written before durable.
@@ -69,13 +82,19 @@ impl Engine {
         self.sync_logs(&mut writer)
     }
 
-    fn commit(&self, parts: &[Part<'_>], sync: bool) -> Result<()> {
+    /// Writes the batches of a group; says whether a memtable was set aside on the way.
+    fn commit(&self, parts: &[Part<'_>], sync: bool, has_frozen: &mut bool) -> Result<()> {
         let mut writer = lock(&self.writer);
         self.check_open()?;
         self.check_poison()?;
         self.make_room(parts.iter().map(|part| part.payload.len()).sum())?;
-        if parts.iter().any(|part| part.deletes_ranges) {
-            self.make_way_for_range_delete(&mut writer)?;
+        // In a table or memtable whose rows are all older a scan leaves a deleted range in one move;
+        // among newer ones it goes row by row. A small memtable is not worth it.
+        let deletes_ranges = parts.iter().any(|part| part.deletes_ranges);
+        if deletes_ranges && writer.memtable.memory_len() >= self.options.memtable_size / SMALL_PART
+        {
+            self.freeze(&mut writer)?;
+            *has_frozen = true;
         }
         let first_seqno = writer.next_seqno;
         let last_seqno = self.append(&mut writer, parts, sync)?;
@@ -91,22 +110,10 @@ impl Engine {
         let range_count = writer.memtable.range_tombstones().map_or(0, |list| list.len());
         let is_full = writer.memtable.memory_len() >= self.options.memtable_size;
         if is_full || range_count > MAX_RANGE_COUNT {
-            // A failure from here on is kept and told by the next write: this one did succeed.
-            if self.freeze(&mut writer).is_ok() && self.options.background_threads == 0 {
-                let _ = self.flush_frozen();
-            }
+            // The next write tries it again and is told of a failure: this one did succeed.
+            *has_frozen |= self.freeze(&mut writer).is_ok();
         }
         Ok(())
-    }
-
-    /// Sets the memtable aside before a range is deleted, unless it is small. In a table or memtable
-    /// whose rows are all older a scan leaves the range in one move; here it would go row by row.
-    fn make_way_for_range_delete(&self, writer: &mut Writer) -> Result<()> {
-        if writer.memtable.memory_len() < self.options.memtable_size / SMALL_PART {
-            return Ok(());
-        }
-        self.freeze(writer)?;
-        if self.options.background_threads == 0 { self.flush_frozen() } else { Ok(()) }
     }
 
     /// Appends a record for each part and returns the last seqno.
@@ -195,10 +202,7 @@ impl Engine {
         let mut tree = lock(&self.tree);
         Self::tell_write(&mut tree)?;
         if self.options.background_threads == 0 {
-            // Nobody else retries a flush that failed.
-            let failed = tree.failure.is_some();
-            drop(tree);
-            return if failed { self.flush_frozen() } else { Ok(()) };
+            return Ok(());
         }
         let mut stood_since = None;
         let backlog = loop {

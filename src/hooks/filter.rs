@@ -16,7 +16,15 @@ use crate::format::row::MAX_VALUE_LEN;
 /// compaction, and a row may be asked about again each time it is compacted. Rows that were never
 /// compacted were never asked about: the filter must not be needed for reads to be right.
 ///
+/// A snapshot counts as live from when this handle took it: one of an earlier open, or of another
+/// process that reads the same files, is not known.
+///
 /// An error or a panic keeps the row; [`Stats`](crate::Stats) counts it.
+///
+/// It is called in the threads that compact: those of the database, and the caller's own in
+/// [`compact`](crate::Db::compact) and [`compact_range`](crate::Db::compact_range). Several may call
+/// it at once. It must not call the database that it serves: a write may wait for the very compaction
+/// that waits for the filter.
 ///
 /// # Examples
 ///
@@ -56,7 +64,8 @@ pub trait CompactionFilter: Send + Sync + 'static {
 pub enum Decision {
     /// It stays as it is.
     Keep,
-    /// Its key is absent from now on, as after a delete.
+    /// Its key is absent from now on, as after a delete; a newer row of it, in a table that is not
+    /// compacted, is still seen.
     Remove,
     /// Its key has this value from now on; an expiry stays.
     Replace(Vec<u8>),

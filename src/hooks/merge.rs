@@ -27,6 +27,13 @@ use crate::format::row::MAX_VALUE_LEN;
 /// flush or compaction keeps the operands as they are, counts it in
 /// [`Stats`](crate::Stats), and goes on.
 ///
+/// # Threads
+///
+/// It is called in whatever thread reads, flushes or compacts: the caller's own, those of the
+/// database, and with [`background_threads(0)`](crate::Options::background_threads) the one whose
+/// write fills the memtable. Several may call it at once. It must not call the database that it
+/// serves: a write may wait for the very flush that waits for the operator.
+///
 /// # Examples
 ///
 /// ```

@@ -11,7 +11,8 @@
 //! - A hook trait is also implemented for `Arc<T>` and `Box<T>`, sized or not, so a caller can keep
 //!   a share of what the database uses, or choose at run time.
 //! - A merge operator or filter that fails or panics harms nothing but what it was asked for.
-//! - No hook but the clock is called while a write holds a lock.
+//! - No hook but the clock is called while anything is held that another write needs.
+//! - A hook does not call the database it serves: its flush may be what that call waits for.
 //!
 //! Spec: none. I/O: the system's clock. Unsafe: none.
 

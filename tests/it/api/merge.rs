@@ -235,6 +235,46 @@ fn thousands_of_operands_of_one_key_are_folded() {
     }
 }
 
+/// Merges so many operands into one key, and reads it until somebody has flushed what it reads.
+#[track_caller]
+fn check_asks_for_a_fold(count: usize, operand: &[u8], read: impl Fn(&Db)) {
+    let options = Options::new().durability(Durability::Buffered).merge_operator(merge::Max);
+    let (_dir, db) = temporary(options);
+    for _ in 0..count {
+        db.merge("k", operand).unwrap();
+    }
+    assert_eq!(db.stats().memtable_rows, count as u64);
+    while db.stats().memtable_rows > 0 {
+        read(&db);
+        std::thread::yield_now();
+    }
+    db.wait_idle().unwrap();
+    assert_eq!(db.stats().levels.iter().map(|level| level.rows).sum::<u64>(), 1);
+    assert_eq!(db.get("k").unwrap().unwrap(), operand);
+}
+
+#[test]
+fn every_read_of_many_operands_asks_for_a_fold() {
+    let reads: [fn(&Db); 7] = [
+        |db| drop(db.get("k").unwrap()),
+        |db| drop(db.multi_get(&["k", "l"]).unwrap()),
+        |db| assert_eq!(db.iter().count(), 1),
+        |db| assert_eq!(db.range("a".."z").rev().count(), 1),
+        |db| assert!(db.cursor().seek("a").unwrap()),
+        |db| assert!(db.cursor().seek_for_prev("z").unwrap()),
+        |db| assert_eq!(db.snapshot().prefix("k").count(), 1),
+    ];
+    for read in reads {
+        check_asks_for_a_fold(1_500, b"operand", read);
+    }
+}
+
+/// What is gathered of them is folded on the way, so that memory stays bounded.
+#[test]
+fn a_read_of_many_long_operands_asks_for_a_fold() {
+    check_asks_for_a_fold(1_500, &[b'x'; 16 << 10], |db| assert_eq!(db.iter().count(), 1));
+}
+
 trait EqValues {
     fn eq_values(self, want: &[u8]) -> bool;
 }

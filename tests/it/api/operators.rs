@@ -1,7 +1,7 @@
 //! The merge operator: its name, databases without theirs, and operators that fail.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use tinydb::internals::manifest::ManifestView;
 use tinydb::{Db, Error, MergeError, MergeOperator, Options, Result, WriteBatch, merge};
@@ -289,4 +289,46 @@ fn a_value_that_a_counter_can_not_read_fails_that_key_alone() {
     }
     db.put("text", one).unwrap();
     assert_eq!(db.get("text").unwrap().unwrap(), one, "a put makes it good");
+}
+
+/// Once a flush without threads ran under the lock of whoever wrote.
+#[test]
+fn writes_go_on_while_an_operator_works_in_a_flush() {
+    struct Slow {
+        started: mpsc::SyncSender<()>,
+        go_on: Mutex<mpsc::Receiver<()>>,
+    }
+    impl MergeOperator for Slow {
+        fn name(&self) -> &'static str {
+            "test.slow"
+        }
+
+        fn merge(&self, _: &[u8], _: Option<&[u8]>, new: &[u8]) -> Result<Vec<u8>, MergeError> {
+            // Only the first call waits; then nobody is there any more.
+            let _ = self.started.send(());
+            let _ = self.go_on.lock().unwrap().recv();
+            Ok(new.to_vec())
+        }
+    }
+    let ways: [fn(&Db); 2] =
+        [|db| db.put("full", vec![b'v'; 70_000]).unwrap(), |db| db.delete_range("x".."y").unwrap()];
+    for (way, threads) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        let (started, has_started) = mpsc::sync_channel(0);
+        let (goes_on, go_on) = mpsc::channel();
+        let operator = Slow { started, go_on: Mutex::new(go_on) };
+        let options = without().background_threads(threads).merge_operator(operator);
+        let (_dir, db) = temporary(options);
+        db.put("some", vec![b'v'; 20_000]).unwrap();
+        db.merge("k", "1").unwrap();
+        db.merge("k", "2").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| ways[way](&db));
+            has_started.recv().unwrap();
+            db.put("other", "v").unwrap();
+            assert_eq!(db.get("other").unwrap().unwrap(), "v");
+            drop((has_started, goes_on));
+        });
+        db.flush().unwrap();
+        assert_eq!(db.get("k").unwrap().unwrap(), "2");
+    }
 }
