@@ -7,6 +7,7 @@
 //!
 //! Spec: none. I/O: through jobs. Unsafe: none.
 
+use super::deleted;
 use super::picker::{self, Plan, Shape};
 use crate::engine::version::TableHandle;
 use crate::engine::{Engine, lock};
@@ -43,6 +44,7 @@ impl Engine {
     pub(crate) fn compact(&self) -> Result<()> {
         self.flush_memtables()?;
         let _exclusive = self.be_alone()?;
+        self.drop_covered()?;
         let plan = {
             let view = self.view.load();
             let shape = Shape::of(view.version.tables().iter().map(|table| &table.record));
@@ -60,6 +62,7 @@ impl Engine {
     pub(crate) fn compact_range(&self, range: &impl KeyRange) -> Result<()> {
         self.flush_memtables()?;
         let _exclusive = self.be_alone()?;
+        self.drop_covered()?;
         // What is flushed from now on is not part of it: else it might never end.
         let first_new = self.take_file_number();
         let is_old = |table: &&TableRecord| table.level > 0 || table.file_number < first_new;
@@ -126,6 +129,13 @@ impl Engine {
         self.check_open()?;
         self.check_poison()?;
         Ok(exclusive)
+    }
+
+    /// Takes out the tables whose rows were all deleted with their range: the merge need not read
+    /// them, and damage in them is no matter any more.
+    fn drop_covered(&self) -> Result<()> {
+        let plan = deleted::pick_whole(&self.view.load().version, &[]);
+        plan.map_or(Ok(()), |plan| self.run_alone(Some(plan)))
     }
 
     /// There is nothing left to do, so nothing is left that fails.

@@ -32,8 +32,8 @@ pub(crate) struct Covered {
 
 /// The plan that takes out tables whose rows were all deleted with their range, if there are some:
 /// they need not be read.
-pub(super) fn pick_whole(version: &Version, policy: &Policy, running: &[Running]) -> Option<Plan> {
-    if !version.deletes_ranges() || policy.style == CompactionStyle::Manual {
+pub(super) fn pick_whole(version: &Version, running: &[Running]) -> Option<Plan> {
+    if !version.deletes_ranges() {
         return None;
     }
     // If they can't be opened, a read or a compaction that needs them will tell.

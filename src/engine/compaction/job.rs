@@ -184,9 +184,13 @@ impl Engine {
 
     /// Takes tables out of the tree whose rows are all deleted; none of these is read.
     fn run_drop(&self, job: &Job) -> Result<Counts> {
-        // Readers of older versions may want them later, when the names are gone.
+        // Readers of older versions may want them later, when the names are gone. What is damaged can
+        // not be read by then either.
         for table in &job.inputs {
-            table.table()?;
+            match table.table() {
+                Err(Error::Corrupt { .. }) | Ok(_) => {}
+                Err(error) => return Err(error),
+            }
         }
         let edit = Edit { removed: job.plan.inputs.clone(), ..Edit::default() };
         self.publish_edit(&mut lock(&self.publisher), edit)?;

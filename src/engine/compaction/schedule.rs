@@ -28,6 +28,7 @@ use super::picker::{self, Plan, Policy, Running, Shape, Situation};
 use crate::engine::inspect::{JobStats, RunningJob};
 use crate::engine::{Engine, Tree, lock};
 use crate::error::{Error, Result};
+use crate::options::CompactionStyle;
 
 /// How many finished jobs are remembered.
 const REMEMBERED_JOBS: usize = 16;
@@ -96,7 +97,9 @@ impl Engine {
             tree.compactions.running.iter().map(|(_, running, _)| running.clone()).collect();
         let (version, policy) = (&view.version, self.policy());
         let situation = Situation { running: &running, is_quiet, read_credit };
-        deleted::pick_whole(version, &policy, &running)
+        let is_automatic = policy.style != CompactionStyle::Manual;
+        let covered = is_automatic.then(|| deleted::pick_whole(version, &running)).flatten();
+        covered
             .or_else(|| picker::pick(&shape, &policy, &situation))
             .or_else(|| deleted::pick_partly(&shape, &policy, &situation, version.covered()))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tinydb::internals::SimDisk;
 use tinydb::{CompactionStyle, Db, Options, WriteBatch, merge};
 
-use super::{check_error, keys, simulated, temporary};
+use super::{check_error, keys, names_in, simulated, temporary};
 
 fn stepped() -> Options {
     Options::new().background_threads(0)
@@ -211,6 +211,43 @@ fn tables_that_are_covered_whole_go_without_being_read() {
     assert_eq!(db.iter().count(), 201);
     assert_eq!(db.stats().levels[0].rows, 201);
     assert!(db.verify().unwrap().is_ok());
+}
+
+/// A `compact` read tables only to drop all of their rows, and failed if one of them was damaged.
+#[test]
+fn damage_in_a_table_that_is_covered_whole_stops_no_compaction() {
+    let compactions: [fn(&Db) -> tinydb::Result<()>; 3] =
+        [Db::compact, |db| db.compact_range(..), Db::wait_idle];
+    for style in [CompactionStyle::Leveled, CompactionStyle::SizeTiered, CompactionStyle::Manual] {
+        for (way, compact) in compactions.iter().enumerate() {
+            let options = || stepped().memtable_size(64 << 10).compaction(style);
+            let (dir, db) = temporary(options());
+            for number in 0..200 {
+                db.put(format!("{number:04}"), [7; 100]).unwrap();
+            }
+            db.compact().unwrap();
+            db.close().unwrap();
+            // Its first block, or all of it: then it can't even be opened.
+            let len = if way == 0 { 64 } else { usize::MAX };
+            let tables = names_in(dir.path()).into_iter().filter(|name| name.starts_with("TABLE-"));
+            for path in tables.map(|name| dir.path().join(name)) {
+                let mut bytes = std::fs::read(&path).unwrap();
+                bytes.iter_mut().take(len).for_each(|byte| *byte ^= 0x55);
+                std::fs::remove_file(&path).unwrap();
+                std::fs::write(&path, bytes).unwrap();
+            }
+            let db = options().open(dir.path()).unwrap();
+            db.put("0300", "other").unwrap();
+            db.delete_range("0000".."0200").unwrap();
+            db.flush().unwrap();
+            compact(&db).unwrap();
+            assert_eq!(db.iter().count(), 1);
+            if style != CompactionStyle::Manual || way < 2 {
+                assert_eq!(db.stats().levels.iter().map(|level| level.rows).sum::<u64>(), 1);
+            }
+            assert!(db.verify().unwrap().is_ok() || style == CompactionStyle::Manual && way == 2);
+        }
+    }
 }
 
 /// Space that only a `compact` gave back: nothing merged a table that a range covered in part once
