@@ -3,7 +3,8 @@
 //! Data: two databases of one flushed table of 1 M rows each. In one of them all rows but a few at
 //! either end are deleted by one `delete_range`. Measures a scan over the gap, and gets inside it
 //! against gets of absent keys in the other database, in rounds in which both take turns: while the
-//! range tombstone is in the memtable, in a table, and after the covered rows are gone.
+//! range tombstone is in the memtable, alone and with later rows beside the range, in a table,
+//! likewise, and after the covered rows are gone.
 
 #![allow(
     missing_docs,
@@ -68,6 +69,15 @@ fn report(state: &str, db: &Db, other: &Db, count: usize) {
     }
 }
 
+/// Writes rows beside the range anew.
+fn put_margin(all: &[&Db]) {
+    for db in all {
+        for row in 0..MARGIN {
+            db.put(key(row), b"newer").expect("a write");
+        }
+    }
+}
+
 fn range_delete(c: &mut Criterion) {
     let count = rows();
     let dir = tempfile::tempdir().expect("a writable temporary directory");
@@ -82,8 +92,13 @@ fn range_delete(c: &mut Criterion) {
     db.delete_range(key(MARGIN)..key(count - MARGIN)).expect("a write");
     println!("delete_range: {:.3} ms", start.elapsed().as_secs_f64() * 1e3);
     report("in the memtable", &db, &other, count);
+    put_margin(&[&db, &other]);
+    report("in the memtable, with later rows", &db, &other, count);
     db.flush().expect("a flush");
+    other.flush().expect("a flush");
     report("in a table", &db, &other, count);
+    put_margin(&[&db, &other]);
+    report("in a table, with later rows", &db, &other, count);
     c.bench_function("range_delete/scan_of_the_gap", |b| b.iter(|| scan_gap(&db, count)));
     db.compact().expect("a compaction");
     report("after compact()", &db, &other, count);

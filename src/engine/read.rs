@@ -82,6 +82,8 @@ impl View {
     fn get_masked(&self, key: &[u8], seqno: u64) -> Answer<'_> {
         match self.newest_range_tombstone(key, seqno) {
             Ok(0) => cpu::run(Get { view: self, key, seqno }),
+            // Often the range was deleted last.
+            Ok(floor) if self.has_nothing_after(floor) => Answer::Absent,
             Ok(floor) => cpu::run(GetAbove { view: self, key, floor }),
             Err(_) => Answer::Unsure,
         }
@@ -312,7 +314,8 @@ impl<'v> Work for GetAbove<'v, '_> {
             return Answer::Unsure;
         }
         for handle in view.version.candidates(key) {
-            let is_older = handle.record.max_seqno < floor;
+            // A row with the tombstone's own seqno is a tombstone too.
+            let is_older = handle.record.max_seqno <= floor;
             if !is_older && !matches!(view.ask::<WIDE>(handle, key, hash, u64::MAX), Answer::Absent)
             {
                 return Answer::Unsure;

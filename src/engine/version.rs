@@ -35,6 +35,8 @@ pub(crate) struct Version {
     /// Which tables form the sorted runs: each table of level 0, then each deeper level.
     runs: Vec<Range<usize>>,
     fences: Fences,
+    /// The largest seqno of any row or range tombstone.
+    max_seqno: u64,
     /// Whether a table has range tombstones.
     deletes_ranges: bool,
     /// Those of them that may cover a row of a table; made when they are first asked for.
@@ -67,10 +69,11 @@ impl Version {
             level_before = level;
         }
         let deletes_ranges = tables.iter().any(|table| table.record.range_tombstone_count > 0);
+        let max_seqno = tables.iter().map(|table| table.record.max_seqno).max().unwrap_or(0);
         let records = tables.iter().map(|table| &table.record);
         let fences = Fences::new(records.map(|record| (&*record.smallest, &*record.largest)));
         let (range_tombstones, covered) = (OnceLock::new(), OnceLock::new());
-        Self { tables, runs, fences, deletes_ranges, range_tombstones, covered }
+        Self { tables, runs, fences, max_seqno, deletes_ranges, range_tombstones, covered }
     }
 
     /// The version without the tables of these files, and with others.
@@ -81,6 +84,12 @@ impl Version {
     ) -> Self {
         let stays = |table: &&Arc<TableHandle>| !removed.contains(&table.record.file_number);
         Self::new(self.tables.iter().filter(stays).cloned().chain(added).collect())
+    }
+
+    /// The largest seqno of any row or range tombstone; 0 if all are settled.
+    #[inline]
+    pub(crate) const fn max_seqno(&self) -> u64 {
+        self.max_seqno
     }
 
     /// Whether a table has range tombstones.

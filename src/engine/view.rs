@@ -12,6 +12,8 @@
 //! - A pin's view was the newest one when its seqno was read: so it holds every row up to that
 //!   seqno, and lacks only versions that newer rows up to that seqno hide. Newer rows are hidden
 //!   by their seqnos.
+//! - It also lists the range tombstones of its memtables: a write of some makes another view, before
+//!   they become visible.
 //!
 //! Spec: none. I/O: none of its own. Unsafe: none.
 
@@ -24,7 +26,7 @@ use super::version::Version;
 use crate::error::Result;
 use crate::hooks::Merger;
 use crate::memtable::Memtable;
-use crate::range_tombstones::Mask;
+use crate::range_tombstones::{Mask, RangeTombstones};
 
 /// A read that folds more operands of a key asks for a flush, which folds them once and for all.
 const MAX_OPERAND_COUNT: usize = 1024;
@@ -33,8 +35,10 @@ const MAX_OPERAND_COUNT: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) active: Arc<Memtable>,
-    /// Whether anything but the active memtable has range tombstones.
-    older_deletes_ranges: bool,
+    /// The range tombstones of the memtables.
+    range_tombstones: Vec<Arc<RangeTombstones>>,
+    /// Whether a memtable or a table has range tombstones.
+    deletes_ranges: bool,
     /// Memtables that wait to be flushed, newest first.
     pub(crate) frozen: Vec<Arc<Memtable>>,
     pub(crate) version: Arc<Version>,
@@ -63,9 +67,11 @@ impl View {
         merger: Option<Merger>,
         meter: Arc<ReadMeter>,
     ) -> Self {
-        let older_deletes_ranges =
-            version.deletes_ranges() || frozen.iter().any(|memtable| memtable.deletes_ranges());
-        Self { active, older_deletes_ranges, frozen, version, hash_seed, merger, meter }
+        let memtables = std::iter::once(&active).chain(&frozen);
+        let range_tombstones: Vec<_> =
+            memtables.filter_map(|memtable| memtable.range_tombstones()).collect();
+        let deletes_ranges = version.deletes_ranges() || !range_tombstones.is_empty();
+        Self { active, range_tombstones, deletes_ranges, frozen, version, hash_seed, merger, meter }
     }
 }
 
@@ -86,8 +92,7 @@ impl View {
     ///
     /// As opening the tables that have some.
     pub(super) fn mask(&self, seqno: u64) -> Result<Option<Arc<Mask>>> {
-        let memtables = std::iter::once(&self.active).chain(&self.frozen);
-        let mut sources: Vec<_> = memtables.filter_map(|table| table.range_tombstones()).collect();
+        let mut sources = self.range_tombstones.clone();
         if self.version.deletes_ranges() {
             sources.push(Arc::clone(self.version.range_tombstones()?));
         }
@@ -108,8 +113,16 @@ impl View {
 
     /// Whether there are range tombstones.
     #[inline]
-    pub(super) fn deletes_ranges(&self) -> bool {
-        self.older_deletes_ranges || self.active.deletes_ranges()
+    pub(super) const fn deletes_ranges(&self) -> bool {
+        self.deletes_ranges
+    }
+
+    /// Whether no row is newer than this seqno.
+    #[inline]
+    pub(super) fn has_nothing_after(&self, seqno: u64) -> bool {
+        self.version.max_seqno() <= seqno
+            && self.active.max_seqno() <= seqno
+            && self.frozen.iter().all(|memtable| memtable.max_seqno() <= seqno)
     }
 
     /// The seqno of the newest range tombstone over `key` that a reader at `seqno` sees; 0 if there
@@ -119,8 +132,7 @@ impl View {
     ///
     /// As [`mask`](Self::mask).
     pub(super) fn newest_range_tombstone(&self, key: &[u8], seqno: u64) -> Result<u64> {
-        let memtables = std::iter::once(&self.active).chain(&self.frozen);
-        let newest = memtables.map(|table| table.newest_range_tombstone(key, seqno)).max();
+        let newest = self.range_tombstones.iter().map(|list| list.newest_over(key, seqno)).max();
         let of_tables = if self.version.deletes_ranges() {
             self.version.range_tombstones()?.newest_over(key, seqno)
         } else {

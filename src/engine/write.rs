@@ -8,12 +8,13 @@
 //!
 //! - Rows enter the memtable only after the append, and the sync, succeeded: what a failed write
 //!   left in the log is never visible in this process.
+//! - Range tombstones are in the newest view before they are visible.
 //! - Before a log is synced, every older log is sealed: so "synced" always means a whole prefix.
 //!
 //! Spec: `format-spec/07-log.md`. I/O: through `wal`. Unsafe: none.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use super::commit::Part;
 use super::pressure::{Backlog, MAX_LEVEL_0, Pressure};
@@ -30,7 +31,8 @@ use crate::wal::{LogWriter, RecordParts};
 
 /// What part of a memtable's size is small for a memtable.
 const SMALL_PART: usize = 16;
-/// A memtable has at most so many fragments of range tombstones: each further one copies the list.
+/// A memtable has about so many range tombstones at most, where they overlap counted for each
+/// fragment: each further one copies the list.
 const MAX_RANGE_COUNT: usize = 4096;
 
 impl Engine {
@@ -104,10 +106,15 @@ impl Engine {
         // The log holds these rows already: their seqnos must not be given out again.
         let inserted = insert(&writer.memtable, parts, first_seqno, self.hash_seed);
         let user_bytes = inserted.inspect_err(|error| self.poison(error))?;
+        if deletes_ranges {
+            let tree = lock(&self.tree);
+            self.install_active(&tree, &writer);
+        }
         self.counters.user.fetch_add(user_bytes, Ordering::Relaxed);
         writer.next_seqno = last_seqno + 1;
         self.visible.store(last_seqno, Ordering::Release);
-        let range_count = writer.memtable.range_tombstones().map_or(0, |list| list.len());
+        let list = if deletes_ranges { writer.memtable.range_tombstones() } else { None };
+        let range_count = list.map_or(0, |list| list.seqno_count());
         let is_full = writer.memtable.memory_len() >= self.options.memtable_size;
         if is_full || range_count > MAX_RANGE_COUNT {
             // The next write tries it again and is told of a failure: this one did succeed.
@@ -264,11 +271,16 @@ impl Engine {
         let frozen = std::mem::replace(&mut writer.memtable, next);
         let mut tree = lock(&self.tree);
         tree.frozen.push_back(Frozen { memtable: frozen, log_number });
-        let version = Arc::clone(&self.view.load().version);
-        self.install(&tree, Arc::clone(&writer.memtable), version);
+        self.install_active(&tree, writer);
         drop(tree);
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Makes the writer's memtable the one that is read, with the range tombstones that it has now.
+    fn install_active(&self, tree: &MutexGuard<'_, Tree>, writer: &Writer) {
+        let version = Arc::clone(&self.view.load().version);
+        self.install(tree, Arc::clone(&writer.memtable), version);
     }
 }
 

@@ -38,9 +38,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Mutex, PoisonError};
-
-use arc_swap::ArcSwapOption;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::format::row::Row;
@@ -84,7 +82,7 @@ pub(crate) struct Memtable {
     shortcuts: Shortcuts,
     /// Whether there are range tombstones, for those who only ask that.
     deletes_ranges: AtomicBool,
-    range_tombstones: ArcSwapOption<RangeTombstones>,
+    range_tombstones: Mutex<Option<Arc<RangeTombstones>>>,
     len: AtomicUsize,
     memory_len: AtomicUsize,
     max_seqno: AtomicU64,
@@ -130,7 +128,7 @@ impl Memtable {
             upper_links: GrowingArray::new(pages),
             shortcuts: Shortcuts::new(memtable_size),
             deletes_ranges: AtomicBool::new(false),
-            range_tombstones: ArcSwapOption::empty(),
+            range_tombstones: Mutex::default(),
             len: AtomicUsize::new(0),
             memory_len: AtomicUsize::new(0),
             max_seqno: AtomicU64::new(0),

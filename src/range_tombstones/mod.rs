@@ -37,6 +37,7 @@ pub(crate) use mask::{Mask, Stretch};
 pub(crate) struct RangeTombstones {
     fragments: Vec<Arc<Fragment>>,
     memory_len: usize,
+    seqno_count: usize,
     max_seqno: u64,
 }
 
@@ -136,7 +137,8 @@ impl RangeTombstones {
     ///
     /// # Cost
     ///
-    /// O(fragments): a pointer is copied for each, and those in the new one's range are made anew.
+    /// O(fragments): a pointer is copied for each; those in the new one's range are made anew, with
+    /// all their seqnos.
     pub(crate) fn with(&self, tombstone: RangeTombstone<'_>) -> Self {
         if !has_keys(&tombstone) {
             return self.clone();
@@ -186,6 +188,7 @@ impl RangeTombstones {
     fn of(fragments: Vec<Arc<Fragment>>) -> Self {
         let newest = fragments.iter().filter_map(|fragment| fragment.seqnos.first());
         let max_seqno = newest.max().copied().unwrap_or(0);
+        let seqno_count = fragments.iter().map(|fragment| fragment.seqnos.len()).sum();
         let mut memory_len = 0;
         let mut end_before = None;
         for Fragment { start, end, seqnos } in fragments.iter().map(|fragment| &**fragment) {
@@ -195,7 +198,7 @@ impl RangeTombstones {
             memory_len += FRAGMENT_LEN + start_len + end_len + size_of_val(seqnos.as_slice());
             end_before = end.as_ref();
         }
-        Self { fragments, memory_len, max_seqno }
+        Self { fragments, memory_len, seqno_count, max_seqno }
     }
 
     /// Whether there are no tombstones.
@@ -204,10 +207,10 @@ impl RangeTombstones {
         self.fragments.is_empty()
     }
 
-    /// How many fragments there are.
+    /// How many tombstones lie over the fragments, those over several counted for each.
     #[inline]
-    pub(crate) const fn len(&self) -> usize {
-        self.fragments.len()
+    pub(crate) const fn seqno_count(&self) -> usize {
+        self.seqno_count
     }
 
     /// About how much memory the list takes, in bytes.

@@ -340,6 +340,20 @@ fn many_ranges_in_one_memtable_are_flushed_in_time() {
     assert_eq!(db.stats().levels[0].rows, 2, "nothing is left of the ranges");
 }
 
+/// They are one fragment, so only their number told that the list grew long.
+#[test]
+fn one_range_deleted_again_and_again_is_flushed_in_time() {
+    let db = simulated(&SimDisk::new(1), stepped());
+    for number in 0..6_000 {
+        db.put("m", number.to_string()).unwrap();
+        db.delete_range("a".."z").unwrap();
+    }
+    assert!(db.stats().levels[0].tables >= 1, "a list that is copied for each must stay short");
+    assert_eq!(db.iter().count(), 0);
+    db.put("m", "last").unwrap();
+    assert_eq!(db.get("m").unwrap().unwrap(), "last");
+}
+
 #[test]
 fn readers_on_disk_see_the_same_in_both_read_modes() {
     for read_mode in [tinydb::ReadMode::Mmap, tinydb::ReadMode::Heap] {
