@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tinydb::internals::{CrashMode, Fault, SimDisk};
 use tinydb::{Durability, Error, Options, merge};
 
-use crate::support::{Draw, first_seed, runs};
+use crate::support::{Draw, ManualClock, first_seed, runs};
 use crate::workload::Step::{Compact, Flush, Reopen, Sync, WaitIdle, Write};
 use crate::workload::{History, Script, Step, open};
 
@@ -42,6 +42,8 @@ fn options() -> Options {
     Options::new()
         .merge_operator(merge::Append::new("+"))
         .background_threads(0)
+        // It stands: what expires does when a check says so.
+        .clock(ManualClock::default())
         .memtable_size(64 << 10)
         .table_size(256 << 10)
         .block_size(4 << 10)

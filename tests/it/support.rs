@@ -81,6 +81,10 @@ impl ManualClock {
     pub(crate) fn advance(&self, secs: u64) {
         self.0.fetch_add(secs, Ordering::SeqCst);
     }
+
+    pub(crate) fn go_back(&self, secs: u64) {
+        self.0.fetch_sub(secs, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tinydb::internals::SimDisk;
 use tinydb::{Db, Durability, Options, Result, WriteBatch};
 
-use crate::support::{check_directory, dump};
+use crate::support::{ManualClock, check_directory, dump};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -16,6 +17,10 @@ const MARK: &[u8] = b"mark";
 /// Every batch appends its own number here, so one that is applied twice or not at all shows. Wants
 /// the merge operator `Append` with a plus sign.
 const LIST: &[u8] = b"list";
+
+/// A row of each batch that begins so is there until [`BRIEFLY`] after the clock's start.
+const BRIEF: &str = "brief";
+const BRIEFLY: Duration = Duration::from_secs(10);
 
 /// What the workload does in turn.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +87,12 @@ impl Script {
             batch.put(&key, value(part));
             rows.insert(key.into_bytes(), value(part).into_bytes());
         }
+        // The newest one is always there; so those of recovered batches must expire, not be lost.
+        batch.put_with_ttl(BRIEF, value(2), BRIEFLY);
+        rows.insert(BRIEF.into(), value(2).into_bytes());
+        let key = format!("{BRIEF} {}", number % 7);
+        batch.put_with_ttl(&key, value(3), BRIEFLY);
+        rows.insert(key.into_bytes(), value(3).into_bytes());
         if number > 2 {
             let key = own(number - 2, 0);
             batch.delete(&key);
@@ -269,7 +280,24 @@ impl Script {
         assert_eq!(db.get("new").unwrap().as_deref(), Some(&b"row"[..]));
         db.delete("new").unwrap();
         assert_eq!(self.check_state(&db), found, "after a write");
+        db.close().unwrap();
+        self.check_expired(&disk, options, found);
         found
+    }
+
+    /// Opens what is found when all that expires has, and checks that just this is gone, in a
+    /// scan and after a compaction.
+    fn check_expired(&self, disk: &SimDisk, options: &Options, found: usize) {
+        let mut state = self.states[found].clone();
+        state.retain(|key, _| !key.starts_with(BRIEF.as_bytes()));
+        let clock = ManualClock::default();
+        clock.advance(BRIEFLY.as_secs());
+        let db = open(&disk.fork(1), &options.clone().clock(clock)).unwrap();
+        assert!(dump(&db).unwrap() == state, "what expires after batch {found} did not, alone");
+        db.compact().unwrap();
+        assert!(dump(&db).unwrap() == state, "after a compaction");
+        let rows: u64 = db.stats().levels.iter().map(|level| level.rows).sum();
+        assert_eq!(rows, state.len() as u64, "what has expired is gone");
     }
 }
 
