@@ -98,7 +98,10 @@ impl Db {
         self.write(batch.put(key, value))
     }
 
-    /// Gives `key` the value `value` for the time `ttl`, kept in whole seconds, rounded up.
+    /// Gives `key` the value `value` for the time `ttl`, kept in whole seconds, rounded up: from the
+    /// second on at which it ends, the key is absent. A later put without a time to live never expires.
+    ///
+    /// A row that has expired takes space until a flush or compaction drops it.
     ///
     /// # Errors
     ///
@@ -117,7 +120,14 @@ impl Db {
     /// Gives `key` what the merge operator of the options makes of `operand` and of what is there.
     ///
     /// Nothing is read: the operand is written like a value, and the operator works when the key is
-    /// read, flushed or compacted.
+    /// read, flushed or compacted. Onto a value that will expire nothing is folded for good: before
+    /// that time the key reads as both, from then on as the operands alone.
+    ///
+    /// # Cost
+    ///
+    /// That of a put. A read of the key folds what was merged since the last flush: the operands
+    /// are copied, and the operator called once for all of them. A read that meets more than 1,024
+    /// asks a background thread for a flush.
     ///
     /// # Errors
     ///

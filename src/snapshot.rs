@@ -55,6 +55,10 @@ impl Snapshot {
     /// Of each sorted run that can hold the key, its filter; of the one that does, an index search
     /// and two cache misses. No lock, no allocation, no system call; page faults may wait.
     ///
+    /// A key with merge operands costs a cursor over the runs that may hold it, a copy of the
+    /// operands, and a call of the operator. While there are range tombstones, a search in the list
+    /// of each memtable and of the tables comes first.
+    ///
     /// # Errors
     ///
     /// [`Error::Corrupt`] if a checksum on the way fails; [`Error::NoMergeOperator`] or

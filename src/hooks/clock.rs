@@ -29,8 +29,9 @@ use std::time::SystemTime;
 /// clock.0.store(60, Ordering::SeqCst); // a minute has passed
 /// ```
 pub trait Clock: Send + Sync + 'static {
-    /// The time now. It may go backwards; then an expired row is seen again until a compaction
-    /// drops it, and never after that.
+    /// The time now: a row is absent from the second of its expiry on. It may go backwards; then an
+    /// expired row is seen again, unless a flush or compaction has dropped it: then never. A snapshot
+    /// asks once, when it is taken, and reads by that time for as long as it lives.
     fn now(&self) -> SystemTime;
 }
 
