@@ -45,18 +45,18 @@ class Table(File):
             self.check("T11", entry.flags & ~(CRITICAL | CHUNKED) == 0, at + 4)
             size = stored_len(entry)
             self.check("T8", entry.offset % PAGE == 0 and free_from <= entry.offset <= self.foot - size, at + 8)
-            free_from = entry.offset + max(size, 1)
+            free_from = entry.offset + size
             self.check("T9", entry.kind not in regions, at)
             regions[entry.kind] = entry
-            if entry.kind not in FLAGS and entry.flags & CRITICAL:
-                raise Unsupported(f"{self.name}: critical region of kind {entry.kind}")
             has_checksum = entry.kind in (PROPERTIES, RANGE_TOMBSTONES)
             if entry.kind in FLAGS:
                 self.check("T23", entry.flags == FLAGS[entry.kind] and (has_checksum or entry.checksum == 0), at)
-            if has_checksum or (entry.checksum and not entry.flags & CHUNKED):
+            if has_checksum:
                 expected = xxh3(self.region(entry), self.header.file_id ^ entry.offset)
                 self.check("T14", entry.checksum == expected, at + 24)
         self.check("T10", {DATA, INDEX, PROPERTIES} <= regions.keys(), self.foot + FOOTER.size)
+        for kind in (entry.kind for entry in regions.values() if entry.flags & CRITICAL and entry.kind not in FLAGS):
+            raise Unsupported(f"{self.name}: critical region of kind {kind}")
         return regions
 
     def region(self, entry):
@@ -112,7 +112,7 @@ class Table(File):
     def value(self, reference, at):
         """A value that lies out of line; `at` is where its reference stands."""
         region, end = self.regions.get(VALUES), reference.offset + reference.len
-        self.check("T18", region and reference.offset % 64 == 0 and end <= region.len, at)
+        self.check("T18", region and end <= region.len, at)
         value, seed = self.region(region)[reference.offset:end], self.header.file_id ^ reference.offset
         self.check("T19", reference.checksum == xxh3(value, seed), region.offset + reference.offset)
         return value
@@ -236,7 +236,7 @@ class Index:
         separators_at = numbers_at + 4 * (n + 1) * (1 if self.uniform else 2)
         check("I5", separators_at + h.separators_len == len(data), at + 20)
         self.prefix = data[INDEX_HEADER.size:prefix_end]
-        check("I2", not any(data[prefix_end:words_at]), at + prefix_end)
+        check("I10", not any(data[prefix_end:words_at]), at + prefix_end)
         self.words = struct.unpack_from(f"<{words}Q", data, words_at)
         self.heads = self.words[trees * upper:trees * upper + n]
         numbers = struct.unpack_from(f"<{(separators_at - numbers_at) // 4}I", data, numbers_at)
@@ -284,66 +284,65 @@ class Log(File):
 
     def __init__(self, name, data, number=None, database_id=None):
         super().__init__(name, data)
-        self.header, self.batches, self.synced_upto, self.seed_of = None, [], 0, (database_id, number)
+        self.header, self.operator, self.seed_of = None, b"", (database_id, number)
+        self.batches, self.synced_upto, self.next_seqno = [], 0, 0  # batches: (offset, header, operations)
+        self.vouched = False  # whether a checksum vouches for what is read: then a broken rule is no crash's work
+        at = 0
         try:
-            h, records_at = self.open()
+            at = self.read_start()
+            self.next_seqno, content_end = self.header.first_seqno, len(data.rstrip(b"\0"))
+            while at < content_end:
+                header, operations, end = self.read_record(at, log_seed(*self.seed_of))
+                self.synced_upto = max(self.synced_upto, header.synced_upto)
+                self.next_seqno = header.first_seqno + header.op_count
+                if header.kind == SEAL:
+                    self.end = End("sealed", at, None, self.synced_upto)
+                    return
+                self.batches.append((at, header, operations))
+                at = end
+            self.end = End("clean", at, None, self.synced_upto)
         except Broken as broken:
-            if broken.rule not in ("L1", "L2", "L3", "L4"):
+            if broken.rule == "L7":
                 raise
-            self.end = self.bad_end(0, broken.rule)
-            return
-        self.check("L7", number in (None, h.log_number), 24)
-        self.check("L7", database_id in (None, h.database_id), 32)
-        self.header, self.next_seqno, self.seed_of = h, h.first_seqno, (h.database_id, h.log_number)
-        self.end = self.read_records(records_at)
+            self.end = self.bad_end(at, broken.rule)
 
-    def open(self):
+    def read_start(self):
+        """Reads header and operator, and says where the records start."""
         h = self.read_header(LOG_HEADER, b"TINYLOG\x01", "L1", "L2", "L3")
         start, end = LOG_HEADER.size, LOG_HEADER.size + round_up(h.operator_len, 8)
         self.check("L1", end <= len(self.data), 20)
         self.check("L4", h.operator_checksum == xxh3(self.data[start:end], 0), 112)
+        self.vouched = True
         self.check("L5", not any(h.reserved + self.data[start + h.operator_len:end]), 72)
-        self.operator = self.data[start:start + h.operator_len]
-        self.check("L6", is_text(self.operator), start)
-        return h, end
+        self.check("L6", is_text(self.data[start:start + h.operator_len]), start)
+        self.check("L7", self.seed_of[1] in (None, h.log_number), 24)
+        self.check("L7", self.seed_of[0] in (None, h.database_id), 32)
+        self.header, self.operator = h, self.data[start:start + h.operator_len]
+        self.seed_of = h.database_id, h.log_number
+        return end
 
-    def read_records(self, at):
-        seed, content_end = log_seed(*self.seed_of), len(self.data.rstrip(b"\0"))
-        while at < content_end:
-            try:
-                header, payload, end = self.whole_record(at, seed)
-            except Broken as broken:
-                return self.bad_end(at, broken.rule)
-            try:
-                operations = self.operations(at, header, payload, end)
-            except Broken as broken:
-                return End("damaged", at, broken.rule, self.synced_upto)
-            self.synced_upto = max(self.synced_upto, header.synced_upto)
-            if header.kind == 2:
-                return End("sealed", end, None, self.synced_upto)
-            self.batches.append(operations)
-            self.next_seqno, at = header.first_seqno + header.op_count, end
-        return End("clean", at, None, self.synced_upto)
-
-    def whole_record(self, at, seed):
-        body = at + RECORD_HEADER.size
+    def read_record(self, at, seed):
+        self.vouched, body = False, at + RECORD_HEADER.size
         self.check("L8", body <= len(self.data), at)
         self.check("L14", any(self.data[at:body]), at)
         h = RECORD_HEADER.read(self.data, at)
         self.check("L9", h.header_checksum == xxh3(self.data[at + 8:body], seed ^ at), at)
-        end = body + round_up(h.payload_len, 8)
+        self.vouched = True
+        self.check("L11", is_possible(h), at + 40)
+        self.check("L5", not any(h.reserved), at + 45)
+        self.check("L12", self.next_seqno <= h.first_seqno <= M64 - h.op_count, at + 24)
+        self.check("L13", h.synced_upto <= at, at + 32)
+        self.vouched, end = False, body + round_up(h.payload_len, 8)
         self.check("L8", end <= len(self.data), at + 16)
         payload = self.data[body:body + h.payload_len]
-        self.check("L10", h.payload_checksum == xxh3(payload, seed ^ at), at + 8)
-        return h, payload, end
+        self.check("L10", h.payload_checksum == xxh3(payload, seed ^ at), body)
+        self.check("L5", not any(self.data[body + h.payload_len:end]), body + h.payload_len)
+        self.vouched = True
+        return h, self.read_operations(h, payload, body), end
 
-    def operations(self, at, h, payload, end):
-        """The rows and range tombstones of a record that is whole."""
-        body, position, found = at + RECORD_HEADER.size, 0, []
-        self.check("L5", not any(h.reserved + self.data[body + h.payload_len:end]), at + 45)
-        self.check("L11", h.op_count >= 1 if h.kind == 1 else (h.kind, h.op_count, h.payload_len) == (2, 0, 0), at + 40)
-        self.check("L12", self.next_seqno <= h.first_seqno <= M64 - max(h.op_count - 1, 0), at + 24)
-        self.check("L13", h.synced_upto <= at, at + 32)
+    def read_operations(self, h, payload, body):
+        """The rows and range tombstones of a record."""
+        position, found = 0, []
         for seqno in range(h.first_seqno, h.first_seqno + h.op_count):
             here, fixed = body + position, OP_HEADER.size + (8 if payload[position:position + 1] >= b"\x80" else 0)
             self.check("O1", position + fixed <= len(payload), here)
@@ -368,15 +367,19 @@ class Log(File):
         return found
 
     def bad_end(self, bad, rule):
-        """Torn, or damaged if a record header behind the bad offset proves that it was durable once."""
-        proven = self.synced_upto
-        seed = None if None in self.seed_of else log_seed(*self.seed_of)
-        for at in range(round_up(bad + 1, 8), len(self.data) - RECORD_HEADER.size + 1, 8):
-            synced_upto = word(self.data, at + 32)
-            if seed is not None and bad < synced_upto <= at:  # no other header can prove anything: do not hash it
-                if word(self.data, at) == xxh3(self.data[at + 8:at + RECORD_HEADER.size], seed ^ at):
-                    proven = max(proven, synced_upto)
-        return End("damaged" if proven > bad else "torn", bad, rule, proven)
+        """Damaged if a checksum vouches for what is broken, or a record header behind proves that it was durable."""
+        if self.vouched or None in self.seed_of:
+            return End("damaged" if self.vouched else "torn", bad, rule, self.synced_upto)
+        seed = log_seed(*self.seed_of)
+        for at in range(round_up(bad, 8), len(self.data) - RECORD_HEADER.size + 1, 8):
+            if not bad < word(self.data, at + 32) <= at:
+                continue  # proves nothing: no need for its checksum
+            h = RECORD_HEADER.read(self.data, at)
+            verifies = h.header_checksum == xxh3(self.data[at + 8:at + RECORD_HEADER.size], seed ^ at)
+            if verifies and is_possible(h) and not any(h.reserved):
+                self.synced_upto = max(self.synced_upto, h.synced_upto)
+                return End("damaged", bad, rule, h.synced_upto)
+        return End("torn", bad, rule, self.synced_upto)
 
 # ---- Manifests (chapter 08) ----
 class Manifest(File):
@@ -431,8 +434,8 @@ class Database:
         self.manifest = Manifest(*self.load("MANIFEST", newest), newest)
         for row, _, _ in self.manifest.tables:
             table = Table(*self.load("TABLE", row.file_number))
-            table.check("M15", (len(table.data), table.header.file_id, table.properties.range_tombstone_count)
-                        == (row.file_len, row.file_id, row.range_tombstone_count), 0)
+            table.check("T6", (len(table.data), table.header.file_id) == (row.file_len, row.file_id), 0)
+            table.check("M15", len(table.tombstones) == row.range_tombstone_count, 0)
             self.tables.append(table)
         self.read_logs(sorted(n for n in numbers["LOG"] if n >= self.manifest.header.oldest_log))
 
@@ -442,38 +445,45 @@ class Database:
             return name, file.read()
 
     def read_logs(self, numbers):
-        h, last, stopped, replayed = self.manifest.header, self.manifest.header.last_seqno, None, set()
-        for number in numbers:
-            log = Log(*self.load("LOG", number), number, h.database_id)
-            if log.header:
-                log.check("F2", log.header.manifest_number <= h.manifest_number, 48)
-                if log.header.previous_log == 0 and replayed:
-                    self.notes.append(f"{log.name}: ignored, it comes from a recovery that did not finish")
-                    continue
-                if not stopped and log.header.previous_log >= h.oldest_log and log.header.previous_log not in replayed:
-                    stopped = log, "F3", 56
-                elif not stopped and log.batches and log.batches[0][0].seqno > last + 1:
-                    stopped = log, "F4", 64
-            if log.synced_upto > 0 and self.logs and self.logs[-1].end.state != "sealed":
-                self.logs[-1].check("L15", False, self.logs[-1].end.at)
-            if stopped:
-                stopped[0].check(stopped[1], log.synced_upto == 0, stopped[2])
-                self.notes.append(f"{log.name}: left out, rule {stopped[1]} does not hold at {stopped[0].name}")
+        """Chapter 07, "Recovery"."""
+        h, next_seqno, whole = self.manifest.header, self.manifest.header.last_seqno + 1, None
+        logs = [Log(*self.load("LOG", number), number, h.database_id) for number in numbers]
+        unfinished = [bool(log.header) and log.header.previous_log == 0 for log in logs]
+        for i, log in enumerate(logs):
+            if unfinished[i] and i > 0:
+                self.notes.append(f"{log.name}: ignored, it comes from a recovery that did not finish")
                 continue
-            log.check(log.end.rule, log.end.state != "damaged", log.end.at)
-            for batch in log.batches:
-                log.check("L12", batch[0].seqno > last or not self.logs, 64)
-                last = max(last, batch[-1].seqno)
+            previous, missing = log.header.previous_log if log.header else 0, None
+            log.check("F2", not log.header or log.header.manifest_number <= h.manifest_number, 48)
+            if previous and previous >= h.oldest_log and (i == 0 or numbers[i - 1] != previous):
+                missing, log.batches = Broken(log.name, "F3", 56), []
+            for count, (at, header, _) in enumerate(log.batches):
+                if header.first_seqno > next_seqno:
+                    missing, log.batches = Broken(log.name, "F4", at + 24), log.batches[:count]
+                    break
+                log.check("F4", header.first_seqno == next_seqno, at + 24)
+                next_seqno += header.op_count
             self.logs.append(log)
-            replayed.add(number)
-            if log.end.state == "torn":
-                self.notes.append(f"{log.name}: torn at {log.end.at}, rule {log.end.rule}")
-                stopped = log, "L15", log.end.at
+            later = range(i if missing else i + 1, len(logs))
+            proven = any(logs[j].synced_upto and not unfinished[j] for j in later)
+            if missing:
+                if proven and whole:
+                    whole.check("L15", whole.end.state == "sealed", whole.end.at)
+                if proven:
+                    raise missing
+            elif log.end.state in ("clean", "sealed"):
+                whole = log
+                continue
+            else:
+                log.check(log.end.rule, log.end.state == "torn" and not proven, log.end.at)
+            self.notes.append(str(missing) if missing else f"{log.name}: torn at {log.end.at}, rule {log.end.rule}")
+            self.notes += [f"{left.name}: left out" for left in logs[i + 1:]]
+            return
 
     def operations(self, kind):
         """The rows, or the range tombstones, of each log, with its name."""
         for log in self.logs:
-            yield log.name, [op for batch in log.batches for op in batch if isinstance(op, kind)]
+            yield log.name, [op for *_, ops in log.batches for op in ops if isinstance(op, kind)]
 
     def rows(self):
         """All versions of all keys as (row, name of its file), in the order of their internal keys."""
@@ -528,18 +538,11 @@ def open_path(path):
     kind, number = (match[1], int(match[2])) if match else (data[:7], None)
     if kind in ("TABLE", b"TINYSST"):
         return Table(name, data)
-    return Manifest(name, data, number) if kind in ("MANIFEST", b"TINYMAN") else Log(name, data, number)
-
-SHOWN = "header footer properties regions end manifest tables logs notes foreign".split()
-
-def info(part):
-    """What was read, as JSON takes it: everything but bytes."""
-    if isinstance(part, (File, Database)):
-        part = {name: value for name, value in vars(part).items() if name in SHOWN}
-    if isinstance(part, dict) or hasattr(part, "_asdict"):
-        named = part if isinstance(part, dict) else part._asdict()
-        return {name: info(value) for name, value in named.items() if not isinstance(value, bytes)}
-    return [info(x) for x in part if not isinstance(x, bytes)] if isinstance(part, (list, tuple)) else part
+    if kind in ("MANIFEST", b"TINYMAN"):
+        return Manifest(name, data, number)
+    if kind in ("LOG", b"TINYLOG"):
+        return Log(name, data, number)
+    raise Unsupported(f"{name}: neither its name nor its first bytes are those of a file of TinyDB")
 
 def scan(db, options):
     """Every range tombstone and every row; with --visible, what a reader sees of each key."""
@@ -559,25 +562,26 @@ def scan(db, options):
 def get(db, key, options):
     value, operands = visible(db.versions(key), db.cover(options.snapshot)(key), options.snapshot, options.now)
     if operands:
-        sys.exit(f"operands, which only the merge operator can fold: {operands}, oldest first, onto {value}")
+        return f"operands, which only the merge operator can fold: {operands}, oldest first, onto {value}"
     if value is None:
-        sys.exit("absent")
+        return "absent"
     sys.stdout.buffer.write(value)
 
 def run(command, paths, options):
+    """Does what is asked; returns what is wrong, if anything is."""
+    if command == "verify":
+        from tinydb_verify import verify_all
+        return verify_all(paths, open_path)
     if command == "get":
         path, key = paths
         return get(Database(path), bytes.fromhex(key) if options.hex else os.fsencode(key), options)
     for opened in map(open_path, paths):
-        if command == "scan":
-            sys.stderr.writelines(note + "\n" for note in opened.notes)
-            for line in scan(opened, options):
-                print(json.dumps(line))
-        elif command == "info":
+        if command == "info":
             print(json.dumps(info(opened), indent=1))
-        else:
-            from tinydb_verify import verify
-            print(f"{opened.name}: {verify(opened)}")
+            continue
+        sys.stderr.writelines(note + "\n" for note in opened.notes)
+        for line in scan(opened, options):
+            print(json.dumps(line))
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -589,6 +593,6 @@ if __name__ == "__main__":
     parser.add_argument("--now", type=int, default=int(time.time()), help="seconds since 1970, for expiry")
     try:
         options = parser.parse_args()
-        run(options.command, options.paths, options)
+        sys.exit(run(options.command, options.paths, options))
     except (Broken, Unsupported, OSError) as error:
         sys.exit(f"error: {error}")

@@ -8,6 +8,7 @@ except ImportError:
 
 PAGE, M64, NO_KEY_STRIDE, NO_VALUE_STRIDE = 4096, 2**64 - 1, 0xFFFF, 0xFFFFFFFF
 PUT, DELETE, MERGE, RANGE_DELETE = 0, 1, 2, 3
+BATCH, SEAL = 1, 2
 KINDS, LATEST_EXPIRY, LONGEST_BLOCK = ("put", "delete", "merge"), 2**48, 16 << 20
 FILE_NAME = re.compile(r"(LOG|MANIFEST|TABLE|TMP)-(\d{6}|[1-9]\d{6,})", re.ASCII)
 DATA, VALUES, FILTER, INDEX, PROPERTIES, RANGE_TOMBSTONES = 1, 2, 3, 4, 5, 6
@@ -102,6 +103,27 @@ def hexed(data):
 
 def log_seed(database_id, number):
     return xxh3(struct.pack("<QQ", database_id, number), 0)
+
+
+def is_possible(record):
+    """Whether kind and counts of a record header go together (rule L11)."""
+    if record.kind == BATCH:
+        return record.op_count >= 1
+    return record.kind == SEAL and record.op_count == 0 and record.payload_len == 0
+
+
+SHOWN = "header footer properties regions end manifest tables logs notes foreign".split()
+
+
+def info(part):
+    """What was read, as JSON takes it: everything but bytes."""
+    if hasattr(part, "__dict__"):
+        part = {name: value for name, value in vars(part).items() if name in SHOWN}
+    elif hasattr(part, "_asdict"):
+        part = part._asdict()
+    if isinstance(part, dict):
+        return {name: info(value) for name, value in part.items() if not isinstance(value, bytes)}
+    return [info(x) for x in part if not isinstance(x, bytes)] if isinstance(part, (list, tuple)) else part
 
 
 def is_text(data):

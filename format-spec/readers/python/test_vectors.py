@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Runs the reader over all of `format-spec/vectors/` and compares what it finds with the answers.
+
+    python3 test_vectors.py [FOLDER]
+
+Each vector is read and put into the form that `vectors/README.md` describes, which has to be the answer word for word.
+Every key of a table is looked up, beside keys that it lacks. Then each file is broken in many places: it has to be
+refused by a rule, or be a log that ends earlier, and nothing else may go wrong. Prints a line for each vector.
+"""
+import json, os, random, re, sys, time
+import xxh3 as xxh3_in_python
+from tinydb_reader import *
+from tinydb_verify import verify
+
+SPEC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+BREAKS = 60  # places where each file is broken
+
+
+# ---- The answers (vectors/README.md) ----
+
+def number(value):
+    return f"0x{value:016x}"
+
+
+def datum(data):
+    if data is None or len(data) <= 64:
+        return hexed(data)
+    return f"{len(data)} bytes, xxh3 {number(xxh3(data, 0))}"
+
+
+def some(record, names):
+    return {name: getattr(record, name) for name in names.split()}
+
+
+def row_answer(row):
+    return [datum(row.key), row.seqno, KINDS[row.kind], row.expiry, datum(row.value)]
+
+
+def block_answer(block, start):
+    names = "block_len columns key_stride prefix_len row_count value_stride widths"
+    return {**some(block.h, names), "offset": block.at - start}
+
+
+def table_answer(table):
+    p, index = table.properties, table.index
+    names = "block_count delete_count expiring_count file_number key_bytes key_count merge_count min_expiry " \
+            "reference_count value_bytes"
+    answer = {
+        "what": "table",
+        **some(table.footer, "file_len max_seqno min_seqno row_count"),
+        "file_id": number(table.header.file_id),
+        "hash_seed": number(table.header.hash_seed),
+        "regions": [some(region, "flags kind len offset") for region in table.regions.values()],
+        "properties": {
+            **some(p, names), "database_id": number(p.database_id), "operator": table.operator.decode(),
+            "smallest_key": datum(table.smallest), "largest_key": datum(table.largest)},
+        "index": {
+            **some(index.header, "block_size head_offset"), "level_lens": index.level_lens,
+            "placement": "uniform" if index.uniform else "packed", "prefix": datum(index.prefix),
+            "separators": list(map(datum, index.separators)), "some_key_goes_on": index.may_span,
+            "tie_offset": index.header.tie_offset if index.ties else None},
+        "filter": None,
+        "blocks": [block_answer(table.block(i), table.regions[DATA].offset) for i in range(p.block_count)],
+        "rows": list(map(row_answer, table.rows())),
+    }
+    if table.tombstones:
+        answer["range_tombstones"] = [[datum(t.start), datum(t.end), t.seqno] for t in table.tombstones]
+    if table.filter:
+        absent = [f"absent {i}" for i in range(100)]
+        let_through = [key for key in absent if table.filter.lets_through(xxh3(key.encode(), table.header.hash_seed))]
+        answer["filter"] = {
+            **some(table.filter.header, "block_count key_count"), "lets_through_of_absent_0_to_99": let_through}
+    return answer
+
+
+def operation_answer(op):
+    if isinstance(op, Tombstone):
+        return [datum(op.start), "range delete", 0, datum(op.end)]
+    return [datum(op.key), KINDS[op.kind], op.expiry, datum(op.value)]
+
+
+def log_answer(log):
+    end = {"state": log.end.state, "at": log.end.at}
+    if log.end.rule:
+        end["rule"] = log.end.rule
+    if log.end.state == "damaged":
+        end["proven_upto"] = log.end.proven_upto
+    header = log.header and {
+        **some(log.header, "first_seqno log_number manifest_number previous_log"), "operator": log.operator.decode(),
+        "database_id": number(log.header.database_id), "hash_seed": number(log.header.hash_seed)}
+    return {
+        "what": "log", "end": end, "header": header, "next_seqno": log.next_seqno,
+        "expected_database_id": number(0x0102030405060708), "expected_log_number": 7,
+        "records": [{"offset": at, **some(h, "first_seqno synced_upto"), "operations": list(map(operation_answer, ops))}
+                    for at, h, ops in log.batches]}
+
+
+def manifest_answer(manifest):
+    tables = []
+    for row, smallest, largest in manifest.tables:
+        answer = some(row, "file_len file_number level max_seqno min_seqno row_count")
+        answer.update(checksum=number(row.checksum), file_id=number(row.file_id))
+        answer.update(smallest=datum(smallest), largest=datum(largest))
+        answer.update({name: n for name, n in some(row, "range_tombstone_count cleared_seqno").items() if n})
+        tables.append(answer)
+    h = manifest.header
+    return {
+        "what": "manifest", **some(h, "last_seqno manifest_number next_file_number oldest_log"),
+        "database_id": number(h.database_id), "hash_seed": number(h.hash_seed),
+        "operator": manifest.operator.decode(), "tables": tables}
+
+
+def read(name, data, expected):
+    """The answer that the reader gives, and what it opened."""
+    if expected["what"] == "table":
+        table = Table(name, data)
+        verify(table)
+        return table_answer(table), table
+    if expected["what"] == "log":
+        log = Log(name, data, expected["expected_log_number"], int(expected["expected_database_id"], 16))
+        return log_answer(log), log
+    if expected["what"] == "manifest":
+        manifest = Manifest(name, data)
+        return manifest_answer(manifest), manifest
+    at = expected["file_offset"]  # a block on its own; the answer gives the identity, so it has no hash seed
+    file = File(name, bytes(at) + data)
+    block = Block(file, at, len(file.data), int(expected["file_id"], 16), 0)
+    return {
+        "what": "block", "blocks": [block_answer(block, at)], "rows": list(map(row_answer, block.rows())),
+        "file_id": expected["file_id"], "file_offset": at}, block
+
+
+# ---- The checks ----
+
+def check_lookups(table):
+    rows = list(table.rows())
+    for key, versions in itertools.groupby(rows, lambda row: row.key):
+        assert list(table.versions(key)) == list(versions), f"a lookup of {key!r} gives other rows than a scan"
+    keys = {row.key for row in rows}
+    near = {key + b"\0" for key in keys} | {key[:-1] for key in keys} | {b"", b"\xff" * 20, table.index.prefix}
+    for key in near - keys:
+        assert not list(table.versions(key)), f"{key!r} is found, and no row has it"
+
+
+def check_refusals(name, data, expected, opened):
+    """Flips a bit, or cuts the file: a rule has to tell, and the records of a log have to be the first true ones."""
+    chance, rules = random.Random(name), set()
+    for _ in range(BREAKS):
+        broken, at = bytearray(data), chance.randrange(len(data))
+        if chance.random() < 0.8:
+            broken[at] ^= 1 << chance.randrange(8)
+        else:
+            del broken[at:]
+        try:
+            answer, log = read(name, bytes(broken), expected)
+        except Unsupported:
+            continue
+        except Broken as error:
+            rules.add(error.rule)
+            continue
+        assert isinstance(opened, Log), f"broken at {at}, and nobody noticed"
+        records = answer["records"]
+        assert records == expected["records"][:len(records)], f"broken at {at}, and other records are read"
+        unharmed = len(records) == len(expected["records"]) or len(broken) < len(data)  # what follows a seal is free
+        assert log.end.rule or unharmed, f"broken at {at}, and nobody noticed"
+        rules.add(log.end.rule)
+    return sorted(rules - {None})
+
+
+def check_hashes():
+    text = open(os.path.join(SPEC, "README.md"), encoding="utf-8").read()
+    vectors = re.findall(r"^\| (\d+) \| 0x([0-9a-f]{16}) \| 0x([0-9a-f]{16}) \|$", text, re.MULTILINE)
+    assert len(vectors) > 10, "the hashes of README.md are not found"
+    for n, *hashes in vectors:
+        data = bytes(i & 0xFF for i in range(int(n)))
+        for seed, expected in zip((0, 42), hashes):
+            assert xxh3_in_python.xxh3(data, seed) == xxh3(data, seed) == int(expected, 16), f"the hash of {n} bytes"
+    print(f"xxh3: {2 * len(vectors)} hashes")
+
+
+def main(folder):
+    began, failed = time.time(), 0
+    check_hashes()
+    names = sorted(name[:-5] for name in os.listdir(folder) if name.endswith(".json"))
+    assert names, f"no vectors in {folder}"
+    for name in names:
+        with open(os.path.join(folder, name + ".json"), encoding="utf-8") as file:
+            expected = json.load(file)
+        with open(os.path.join(folder, name + ".bin"), "rb") as file:
+            data = file.read()
+        try:
+            found, opened = read(name, data, expected)
+            for part in sorted(found.keys() | expected.keys()):
+                assert found.get(part) == expected.get(part), \
+                    f"{part} is {json.dumps(found.get(part))}, expected {json.dumps(expected.get(part))}"
+            if isinstance(opened, Table):
+                check_lookups(opened)
+            rules = check_refusals(name, data, expected, opened)
+            print(f"{name}: as the answer says; broken in {BREAKS} places it is refused by {', '.join(rules)}")
+        except (AssertionError, Broken, Unsupported) as error:
+            failed += 1
+            print(f"{name}: FAILED: {str(error)[:2000]}")
+    print(f"{len(names)} vectors, {failed} failed, {time.time() - began:.1f} s")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else os.path.join(SPEC, "vectors")))
