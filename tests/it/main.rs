@@ -17,6 +17,7 @@ mod crash;
 mod filtered;
 mod gate;
 mod model;
+mod python;
 mod recovery;
 mod spec;
 mod support;

@@ -335,7 +335,7 @@ class Log(File):
         self.vouched, end = False, body + round_up(h.payload_len, 8)
         self.check("L8", end <= len(self.data), at + 16)
         payload = self.data[body:body + h.payload_len]
-        self.check("L10", h.payload_checksum == xxh3(payload, seed ^ at), body)
+        self.check("L10", h.kind == SEAL or h.payload_checksum == xxh3(payload, seed ^ at), body)
         self.check("L5", not any(self.data[body + h.payload_len:end]), body + h.payload_len)
         self.vouched = True
         return h, self.read_operations(h, payload, body), end
@@ -429,7 +429,7 @@ class Database:
             elif name != "LOCK":
                 self.foreign.append(name)
         if not numbers["MANIFEST"]:
-            raise Broken(path, "F1", 0)
+            raise Broken(path, "F1", 0) if numbers["LOG"] + numbers["TABLE"] else Unsupported(f"{path}: no database")
         newest = max(numbers["MANIFEST"])
         self.manifest = Manifest(*self.load("MANIFEST", newest), newest)
         for row, _, _ in self.manifest.tables:
@@ -565,7 +565,7 @@ def get(db, key, options):
         return f"operands, which only the merge operator can fold: {operands}, oldest first, onto {value}"
     if value is None:
         return "absent"
-    sys.stdout.buffer.write(value)
+    sys.stdout.buffer.write(value.hex().encode() if options.hex else value)
 
 def run(command, paths, options):
     """Does what is asked; returns what is wrong, if anything is."""
@@ -587,7 +587,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("get", "scan", "verify", "info"))
     parser.add_argument("paths", nargs="+", help="files or directories; for get, a directory and a key")
-    parser.add_argument("--hex", action="store_true", help="get: the key is in hexadecimal")
+    parser.add_argument("--hex", action="store_true", help="get: key and value are in hexadecimal")
     parser.add_argument("--visible", action="store_true", help="scan: only what a reader sees of each key")
     parser.add_argument("--snapshot", type=int, default=M64, help="the newest seqno that is seen")
     parser.add_argument("--now", type=int, default=int(time.time()), help="seconds since 1970, for expiry")
