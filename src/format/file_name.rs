@@ -25,7 +25,7 @@ rules! {
     MANIFEST = "F1", "a directory that holds tables or logs holds a manifest";
     NEWEST = "F2", "no log was made under a newer manifest than the newest there is";
     CHAIN = "F3", "the log before a log is there, unless it is obsolete";
-    SEQUENCE = "F4", "the first record of a log continues the seqnos of the tables and logs before it";
+    SEQUENCE = "F4", "a record continues the seqnos of the tables and logs before it, without a gap";
 }
 
 /// The name of one of TinyDB's files.
