@@ -53,7 +53,7 @@ rules! { RULES:
     COUNTS = "T17", "counts, sums and extremes in footer and properties are those of the rows, and range_tombstone_count is that of the region";
     VALUE_BOUNDS = "T18", "the value of a reference lies inside the value region";
     VALUE_CHECKSUM = "T19", "a value out of line matches the checksum of its reference";
-    GAPS = "T20", "bytes between regions, and between a block and the end of its slot, are zero";
+    GAPS = "T20", "bytes between regions, between a block and the end of its slot, and between values are zero";
     ORDER = "T21", "rows ascend by internal key from block to block too";
     CONTINUES = "T22", "a block says that its last key goes on exactly if the next one starts with it";
     REGION_FORM = "T23", "filter and index are chunked, range tombstones are critical, no other known region has a flag, and only properties and range tombstones have a checksum here";
