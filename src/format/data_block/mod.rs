@@ -47,7 +47,7 @@ pub use view::{DataBlock, Layout};
 
 rules! { RULES:
     HEADER = "B1", "a block starts at a multiple of 64 and its 32-byte header lies in the data region";
-    LEN = "B2", "block_len is a multiple of 64, at least 64, and the block lies in the data region";
+    LEN = "B2", "block_len is a multiple of 64, from 64 to 16 MiB, and the block lies in the data region";
     CHECKSUM = "B3", "checksum is xxh3_64 of the block after this field, seeded with file_id ^ offset";
     ROWS = "B4", "row_count is at least 1";
     COLUMNS = "B5", "reserved bits of columns are zero";
