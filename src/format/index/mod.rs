@@ -47,12 +47,12 @@ rules! { RULES:
     BLOCKS = "I3", "block_count is at least 1";
     LEVELS = "I4", "level_count is the number of 16-way levels that block_count heads need";
     FIT = "I5", "the arrays together have the region's length";
-    HEAD = "I6", "head_offset is at most prefix_len; tie_offset is at least that with flag bit 2, else 0";
+    HEAD = "I6", "head_offset is at most prefix_len; tie_offset is at least prefix_len with flag bit 2, else 0";
     SEPARATOR = "I7", "separator offsets start at 0, do not go down, and end at separators_len";
     BLOCK_SIZE = "I8", "block_size of a uniform file is a power of two from 1 KiB to 64 KiB, else 0";
-    OFFSETS = "I9", "block offsets go up and end at the data region's length";
+    OFFSETS = "I9", "block offsets start at 0, go up and end at the data region's length";
     SORTED = "I10", "heads, tie heads and upper levels are those of the separators, padded with the largest u64";
-    ORDER = "I11", "separators ascend; two are equal only where one key spans blocks";
+    ORDER = "I11", "separators ascend from an empty one; two are equal only where one key spans blocks";
     BETWEEN = "I12", "a separator is the shortest between its block and the block before";
     PREFIX = "I13", "the prefix is the longest that all keys start with, and head_offset the smaller of its length and that of the shortest key less 8, at least 0";
     CONTINUED = "I14", "flag bit 1 is set exactly if some block says that its last key goes on";
