@@ -53,7 +53,7 @@ rules! {
     RECORD_CHECKSUM = "L9", "a record header's checksum is that of its other 40 bytes";
     PAYLOAD_CHECKSUM = "L10", "payload_checksum is that of the payload";
     KIND = "L11", "a record is a batch of at least one operation, or a seal without payload";
-    SEQNOS = "L12", "a record's seqnos lie above those of the log before it and fit 64 bits";
+    SEQNOS = "L12", "a record's seqnos are at least the header's first_seqno, lie above those of the records before it in its log, and fit 64 bits";
     SYNCED = "L13", "synced_upto is at most the record's own offset";
     END = "L14", "only zeros follow the last record";
     SEAL = "L15", "a log ends with a seal if a later log has a synced_upto above 0";
