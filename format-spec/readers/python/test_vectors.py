@@ -169,13 +169,15 @@ def check_refusals(name, data, expected, opened):
 
 def check_hashes():
     text = open(os.path.join(SPEC, "README.md"), encoding="utf-8").read()
-    vectors = re.findall(r"^\| (\d+) \| 0x([0-9a-f]{16}) \| 0x([0-9a-f]{16}) \|$", text, re.MULTILINE)
+    seeds = re.search(r"^\| n ((?:\| seed \w+ )+)\|$", text, re.MULTILINE)[1].replace("| seed ", "").split()
+    vectors = re.findall(r"^\| (\d+) " + r"\| (0x[0-9a-f]{16}) " * len(seeds) + r"\|$", text, re.MULTILINE)
     assert len(vectors) > 10, "the hashes of README.md are not found"
     for n, *hashes in vectors:
         data = bytes(i & 0xFF for i in range(int(n)))
-        for seed, expected in zip((0, 42), hashes):
-            assert xxh3_in_python.xxh3(data, seed) == xxh3(data, seed) == int(expected, 16), f"the hash of {n} bytes"
-    print(f"xxh3: {2 * len(vectors)} hashes")
+        for seed, expected in zip(seeds, hashes):
+            found = [hash_of(data, int(seed, 0)) for hash_of in (xxh3, xxh3_in_python.xxh3)]
+            assert found == 2 * [int(expected, 16)], f"the hash of {n} bytes, seed {seed}"
+    print(f"xxh3: {len(seeds) * len(vectors)} hashes")
 
 
 def main(folder):

@@ -309,11 +309,13 @@ class Log(File):
     def read_start(self):
         """Reads header and operator, and says where the records start."""
         h = self.read_header(LOG_HEADER, b"TINYLOG\x01", "L1", "L2", "L3")
-        start, end = LOG_HEADER.size, LOG_HEADER.size + round_up(h.operator_len, 8)
+        self.vouched = True
+        self.check("L5", not any(h.reserved), 72)
+        self.vouched, start, end = False, LOG_HEADER.size, LOG_HEADER.size + round_up(h.operator_len, 8)
         self.check("L1", end <= len(self.data), 20)
         self.check("L4", h.operator_checksum == xxh3(self.data[start:end], 0), 112)
         self.vouched = True
-        self.check("L5", not any(h.reserved + self.data[start + h.operator_len:end]), 72)
+        self.check("L5", not any(self.data[start + h.operator_len:end]), start + h.operator_len)
         self.check("L6", is_text(self.data[start:start + h.operator_len]), start)
         self.check("L7", self.seed_of[1] in (None, h.log_number), 24)
         self.check("L7", self.seed_of[0] in (None, h.database_id), 32)
