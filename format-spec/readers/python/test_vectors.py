@@ -167,8 +167,25 @@ def check_refusals(name, data, expected, opened):
     return sorted(rules - {None})
 
 
+def text_of(folder, ending):
+    texts = []
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(ending):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                texts.append(file.read())
+    return "".join(texts)
+
+
+def check_rules():
+    """Every rule of the chapters has its place in the reader, and no other is named there."""
+    rules = set(re.findall(r"^- \*\*([A-Z]\d+)\*\*: ", text_of(SPEC, ".md"), re.MULTILINE))
+    named = set(re.findall(r'"([A-Z]\d+)"', text_of(os.path.dirname(os.path.abspath(__file__)), ".py")))
+    assert rules == named, f"only in the spec or only in the reader: {sorted(rules ^ named)}"
+    print(f"rules: {len(rules)}, all of them in the reader")
+
+
 def check_hashes():
-    text = open(os.path.join(SPEC, "README.md"), encoding="utf-8").read()
+    text = text_of(SPEC, "README.md")
     seeds = re.search(r"^\| n ((?:\| seed \w+ )+)\|$", text, re.MULTILINE)[1].replace("| seed ", "").split()
     vectors = re.findall(r"^\| (\d+) " + r"\| (0x[0-9a-f]{16}) " * len(seeds) + r"\|$", text, re.MULTILINE)
     assert len(vectors) > 10, "the hashes of README.md are not found"
@@ -182,6 +199,7 @@ def check_hashes():
 
 def main(folder):
     began, failed = time.time(), 0
+    check_rules()
     check_hashes()
     names = sorted(name[:-5] for name in os.listdir(folder) if name.endswith(".json"))
     assert names, f"no vectors in {folder}"

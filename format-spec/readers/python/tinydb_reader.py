@@ -34,8 +34,8 @@ class Table(File):
         self.filter = Filter(self, self.regions[FILTER]) if FILTER in self.regions else None
         deleting = self.regions.get(RANGE_TOMBSTONES)
         self.tombstones = self.read_tombstones(deleting) if deleting else []
-        told = self.properties.range_tombstone_count
-        self.check("T17", told == len(self.tombstones), self.regions[PROPERTIES].offset + 92)
+        counted = self.properties.range_tombstone_count == len(self.tombstones)
+        self.check("T17", counted, self.regions[PROPERTIES].offset + 92)
 
     def read_directory(self):
         regions, free_from = {}, FILE_HEADER.size
@@ -43,17 +43,16 @@ class Table(File):
             at = self.foot + FOOTER.size + i * REGION_ENTRY.size
             entry = REGION_ENTRY.read(self.data, at)
             self.check("T11", entry.flags & ~(CRITICAL | CHUNKED) == 0, at + 4)
-            size = stored_len(entry)
-            self.check("T8", entry.offset % PAGE == 0 and free_from <= entry.offset <= self.foot - size, at + 8)
-            free_from = entry.offset + size
+            end = entry.offset + stored_len(entry)
+            self.check("T8", entry.offset % PAGE == 0 and free_from <= entry.offset and end <= self.foot, at + 8)
+            free_from = end
             self.check("T9", entry.kind not in regions, at)
             regions[entry.kind] = entry
             has_checksum = entry.kind in (PROPERTIES, RANGE_TOMBSTONES)
             if entry.kind in FLAGS:
                 self.check("T23", entry.flags == FLAGS[entry.kind] and (has_checksum or entry.checksum == 0), at)
-            if has_checksum:
-                expected = xxh3(self.region(entry), self.header.file_id ^ entry.offset)
-                self.check("T14", entry.checksum == expected, at + 24)
+            seed = self.header.file_id ^ entry.offset
+            self.check("T14", not has_checksum or entry.checksum == xxh3(self.region(entry), seed), at + 24)
         self.check("T10", {DATA, INDEX, PROPERTIES} <= regions.keys(), self.foot + FOOTER.size)
         for kind in (entry.kind for entry in regions.values() if entry.flags & CRITICAL and entry.kind not in FLAGS):
             raise Unsupported(f"{self.name}: critical region of kind {kind}")
@@ -285,7 +284,7 @@ class Log(File):
     def __init__(self, name, data, number=None, database_id=None):
         super().__init__(name, data)
         self.header, self.operator, self.seed_of = None, b"", (database_id, number)
-        self.batches, self.synced_upto, self.next_seqno = [], 0, 0  # batches: (offset, header, operations)
+        self.batches, self.synced_upto, self.next_seqno = [], 0, 0  # a batch: offset, header, operations
         self.vouched = False  # whether a checksum vouches for what is read: then a broken rule is no crash's work
         at = 0
         try:
@@ -311,16 +310,16 @@ class Log(File):
         h = self.read_header(LOG_HEADER, b"TINYLOG\x01", "L1", "L2", "L3")
         self.vouched = True
         self.check("L5", not any(h.reserved), 72)
-        self.vouched, start, end = False, LOG_HEADER.size, LOG_HEADER.size + round_up(h.operator_len, 8)
+        self.vouched, start = False, LOG_HEADER.size
+        name_end, end = start + h.operator_len, start + round_up(h.operator_len, 8)
         self.check("L1", end <= len(self.data), 20)
         self.check("L4", h.operator_checksum == xxh3(self.data[start:end], 0), 112)
         self.vouched = True
-        self.check("L5", not any(self.data[start + h.operator_len:end]), start + h.operator_len)
-        self.check("L6", is_text(self.data[start:start + h.operator_len]), start)
+        self.check("L5", not any(self.data[name_end:end]), name_end)
+        self.check("L6", is_text(self.data[start:name_end]), start)
         self.check("L7", self.seed_of[1] in (None, h.log_number), 24)
         self.check("L7", self.seed_of[0] in (None, h.database_id), 32)
-        self.header, self.operator = h, self.data[start:start + h.operator_len]
-        self.seed_of = h.database_id, h.log_number
+        self.header, self.operator, self.seed_of = h, self.data[start:name_end], (h.database_id, h.log_number)
         return end
 
     def read_record(self, at, seed):
@@ -506,7 +505,7 @@ class Database:
         return sorted(found, key=lambda row: -row.seqno)
 
     def cover(self, snapshot):
-        """A function from a key to the newest range tombstone over it that the snapshot sees, or 0."""
+        """A function that gives the newest range tombstone over a key that the snapshot sees, or 0."""
         seen = [tombstone for tombstone, _ in self.tombstones() if tombstone.seqno <= snapshot]
         edges = sorted({edge for t in seen for edge in (t.start, t.end) if edge is not None})
         newest = [0] * len(edges)

@@ -120,7 +120,7 @@ fn sums_of_log(bytes: &[u8]) -> Vec<Sum> {
 /// Changes one or two places that mean something, and makes most checksums right again.
 fn break_it(whole: &Whole, draw: &mut Draw) -> Vec<u8> {
     let mut bytes = whole.bytes.clone();
-    for _ in 0..1 + draw.below(2) {
+    for _ in 0..=draw.below(2) {
         // Mostly where there are no long zeros.
         let at = loop {
             let at = draw.below(bytes.len());
