@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads TinyDB databases in plain Python, written from the chapters of `format-spec/` alone.
+"""Reads TinyDB databases in plain Python, first written from the chapters of `format-spec/` and nothing else.
 
     tinydb_reader.py get DIR KEY        the value of a key
     tinydb_reader.py scan DIR           every range tombstone and row, one JSON object a line
