@@ -14,7 +14,7 @@
 //! Spec: none. I/O: none of its own. Unsafe: none.
 
 use crate::cursor::{Cursor, Location};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::row::Kind;
 use crate::value::Value;
 
@@ -228,5 +228,11 @@ impl<P: Parts> Cursor for ConcatCursor<P> {
 
     fn owned_value(&self) -> Value<'static> {
         self.child.as_ref().map_or_else(|| Value::copied(&[]), Cursor::owned_value)
+    }
+
+    fn disorder(&self) -> Error {
+        self.child
+            .as_ref()
+            .map_or_else(|| Error::invalid("the runs are not in order"), Cursor::disorder)
     }
 }

@@ -24,7 +24,7 @@
 use std::sync::Arc;
 
 use crate::cursor::{Cursor, Location};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::row::Kind;
 use crate::range_tombstones::{Mask, Stretch};
 use crate::value::Value;
@@ -245,6 +245,10 @@ impl<C: Cursor> Cursor for MaskedCursor<C> {
 
     fn owned_value(&self) -> Value<'static> {
         self.run.owned_value()
+    }
+
+    fn disorder(&self) -> Error {
+        self.run.disorder()
     }
 }
 

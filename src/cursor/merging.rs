@@ -13,8 +13,7 @@
 //!
 //! # Invariants
 //!
-//! - Rows come in the order of the internal keys; if one stands in two children, the child with
-//!   the lower index comes first.
+//! - Rows come in the order of the internal keys; of one in two children, the lower child's first.
 //! - Every other child stands on its first row after the top's, or going backward on its last row
 //!   before it. A change of direction seeks them anew; it is the only thing that copies a key.
 //! - After an error no child is believed: the cursor is off its rows until a seek.
@@ -22,7 +21,7 @@
 //! Spec: `format-spec/02-rows.md`. I/O: none of its own. Unsafe: none.
 
 use crate::cursor::{Cursor, Location};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::row::{Kind, compare};
 use crate::value::Value;
 
@@ -393,5 +392,9 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
 
     fn owned_value(&self) -> Value<'static> {
         self.current().map_or_else(|| Value::copied(&[]), C::owned_value)
+    }
+
+    fn disorder(&self) -> Error {
+        self.current().map_or_else(|| Error::invalid("the runs are not in order"), C::disorder)
     }
 }

@@ -21,11 +21,12 @@
 //!
 //! Spec: `format-spec/02-rows.md`. I/O: none of its own. Unsafe: none.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::row::Kind;
 use crate::value::Value;
 
 mod concat;
+mod edges;
 mod masked;
 mod merging;
 mod operands;
@@ -124,6 +125,13 @@ pub(crate) trait Cursor {
     fn location(&self) -> Location;
     /// The value as something that outlives the cursor: short ones copied, long ones shared.
     fn owned_value(&self) -> Value<'static>;
+
+    /// The error of whoever finds that the rows around here are not in order: as a table may hold
+    /// them that somebody gave right checksums.
+    #[cold]
+    fn disorder(&self) -> Error {
+        Error::invalid("rows in memory are not in order")
+    }
 }
 
 #[cfg(test)]

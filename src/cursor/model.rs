@@ -69,6 +69,11 @@ impl VecCursor {
         Self { rows, at: None, calls: Calls::default() }
     }
 
+    /// Over rows that need not be in order.
+    pub(crate) fn without_order(rows: Vec<Version>) -> Self {
+        Self { rows, at: None, calls: Calls::default() }
+    }
+
     fn row(&self) -> Option<&Version> {
         self.at.map(|index| &self.rows[index])
     }
@@ -106,7 +111,10 @@ impl Cursor for VecCursor {
         self.go_to(self.at.and_then(|index| index.checked_sub(1)))
     }
     fn next_key(&mut self) -> Result<()> {
-        let next = self.row().map(|row| self.rows.partition_point(|other| other.key <= row.key));
+        let next = self.at.map(|at| {
+            let others = self.rows.iter().skip(at);
+            at + others.take_while(|other| other.key == self.rows[at].key).count()
+        });
         self.go_to(next)
     }
     fn prev_has_same_key(&mut self) -> Result<bool> {

@@ -19,12 +19,14 @@
 //! - While a row of the run is shown, the run stands on that row. While a folded value is shown, the
 //!   run stands on a row behind the key's newest one: of the same key, or the first behind it.
 //! - Of a key with many versions only a few are walked; then a seek goes past the others.
+//! - A walk ends whatever the rows are: each seek on the way comes further than the one before.
 //! - After an error every move gives that error again, until a seek.
 //!
 //! Spec: `format-spec/02-rows.md`. I/O: none of its own. Unsafe: none.
 
 use bytes::Bytes;
 
+use crate::cursor::edges::Edges;
 use crate::cursor::{Cursor, Location, Operands};
 use crate::error::{Error, Result};
 use crate::format::row::Kind;
@@ -47,6 +49,8 @@ pub(crate) struct VisibleCursor<C> {
     error: Option<Error>,
     /// Where a seek keeps its key; only its memory is kept.
     key: Vec<u8>,
+    /// How far the seeks of the walk have come.
+    edges: Edges,
 }
 
 /// What a visible cursor shows.
@@ -89,29 +93,34 @@ impl<C: Cursor> VisibleCursor<C> {
             folded: Folded::default(),
             error: None,
             key: Vec::new(),
+            edges: Edges::default(),
         }
     }
 
     /// Moves to the first row.
     pub(crate) fn seek_first(&mut self) -> Result<bool> {
+        self.edges.forget();
         let found = self.run.seek_first();
         self.settle(found, Self::go_forward)
     }
 
     /// Moves to the last row.
     pub(crate) fn seek_last(&mut self) -> Result<bool> {
+        self.edges.forget();
         let found = self.run.seek_last();
         self.settle(found, Self::go_backward)
     }
 
     /// Moves to the first row at or after `key`; false if there is none.
     pub(crate) fn seek(&mut self, key: &[u8]) -> Result<bool> {
+        self.edges.forget();
         let found = self.run.seek(key, self.snapshot);
         self.settle(found, Self::go_forward)
     }
 
     /// Moves to the last row at or before `key`; false if there is none.
     pub(crate) fn seek_for_prev(&mut self, key: &[u8]) -> Result<bool> {
+        self.edges.forget();
         // Seqnos descend, so 0 is behind every version of the key.
         let found = self.run.seek_for_prev(key, 0);
         self.settle(found, Self::go_backward)
@@ -120,6 +129,7 @@ impl<C: Cursor> VisibleCursor<C> {
     /// Moves to the next row; false if there is none or no row is shown.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<bool> {
+        self.edges.turn_forward();
         if self.shown != Shown::Row {
             return self.next_of_folded();
         }
@@ -133,6 +143,7 @@ impl<C: Cursor> VisibleCursor<C> {
     /// Moves to the row before; false if there is none or no row is shown.
     #[inline]
     pub(crate) fn prev(&mut self) -> Result<bool> {
+        self.edges.turn_backward();
         if self.shown != Shown::Row {
             return self.prev_of_folded();
         }
@@ -276,6 +287,9 @@ impl<C: Cursor> VisibleCursor<C> {
             } else {
                 step_count = 0;
                 self.keep_key();
+                if !self.edges.seeks_past_newer(&self.key) {
+                    return Err(self.run.disorder());
+                }
                 self.run.seek(&self.key, self.snapshot)?;
             }
         }
@@ -332,6 +346,9 @@ impl<C: Cursor> VisibleCursor<C> {
             }
         }
         self.keep_key();
+        if !self.edges.seeks_to_newest(&self.key) {
+            return Err(self.run.disorder());
+        }
         self.run.seek(&self.key, self.snapshot)
     }
 
@@ -350,6 +367,9 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// Goes to the last row before those of the key that was kept.
     fn seek_before_key(&mut self) -> Result<()> {
+        if !self.edges.seeks_before(&self.key) {
+            return Err(self.run.disorder());
+        }
         self.run.seek_for_prev(&self.key, u64::MAX)?;
         while self.run.valid() && self.run.key() == self.key {
             self.run.prev()?;

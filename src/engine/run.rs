@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::version::{TableHandle, Version};
 use crate::cursor::{ConcatCursor, Cursor, Location, MaskedCursor, Parts};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::row::Kind;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::range_tombstones::Mask;
@@ -204,6 +204,10 @@ macro_rules! cursor_of_variants {
 
             fn owned_value(&self) -> Value<'static> {
                 match self { $(Self::$variant(cursor) => cursor.owned_value(),)+ }
+            }
+
+            fn disorder(&self) -> Error {
+                match self { $(Self::$variant(cursor) => cursor.disorder(),)+ }
             }
         }
     };

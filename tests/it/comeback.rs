@@ -245,7 +245,9 @@ fn nothing_older_than_the_last_write_ever_shows() {
                 2 => {
                     db.compact().unwrap();
                     let now = clock.now_secs();
-                    rows.values_mut().for_each(|last| *last = last.clone().compacted(now));
+                    for last in rows.values_mut() {
+                        *last = last.clone().compacted(now);
+                    }
                 }
                 3 => db.wait_idle().unwrap(),
                 4 => db.compact_range(name(draw.below(30)).as_str()..).unwrap(),
@@ -259,7 +261,9 @@ fn nothing_older_than_the_last_write_ever_shows() {
                         _ => clock.advance(draw.next() % 8),
                     }
                     let now = clock.now_secs();
-                    rows.values_mut().for_each(|last| *last = last.clone().at(now));
+                    for last in rows.values_mut() {
+                        *last = last.clone().at(now);
+                    }
                 }
                 10..=12 => check(&db, &rows, clock.now_secs()),
                 13 => {

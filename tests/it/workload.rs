@@ -9,7 +9,7 @@ use tinydb::{Db, Durability, Options, Result, WriteBatch};
 
 use crate::support::{ManualClock, check_directory, dump};
 
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Every batch puts its own number here, so the newest batch can be read off.
 const MARK: &[u8] = b"mark";
@@ -118,6 +118,11 @@ impl Script {
 
     pub(crate) fn batch_count(&self) -> usize {
         self.batches.len()
+    }
+
+    /// The rows after this batch.
+    pub(crate) fn state(&self, number: usize) -> &Rows {
+        &self.states[number]
     }
 
     /// Runs all steps; ends at the first error.

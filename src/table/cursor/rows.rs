@@ -4,7 +4,8 @@
 
 use super::{Direction, LongValue, Looked, On, TableCursor, Walk};
 use crate::cursor::{Cursor, Location};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::data_block;
 use crate::format::row::Kind;
 use crate::value::{INLINE_LEN, Value};
 
@@ -85,7 +86,12 @@ impl Cursor for TableCursor {
 
     fn skip_forward(&mut self, end: Option<&[u8]>) -> Result<()> {
         match end {
-            Some(end) if self.valid() => self.seek(end, u64::MAX),
+            Some(end) if self.valid() => {
+                let before = self.place();
+                self.seek(end, u64::MAX)?;
+                // Else a walk over hostile rows would never end.
+                if self.valid() && self.place() <= before { self.lose_order() } else { Ok(()) }
+            }
             _ => {
                 self.leave();
                 Ok(())
@@ -97,8 +103,14 @@ impl Cursor for TableCursor {
         if !self.valid() {
             return Ok(());
         }
+        let before = self.place();
         self.seek(start, u64::MAX)?;
-        if self.valid() { self.prev() } else { self.seek_last() }
+        if self.valid() {
+            self.prev()?;
+        } else {
+            self.seek_last()?;
+        }
+        if self.valid() && self.place() >= before { self.lose_order() } else { Ok(()) }
     }
 
     #[inline]
@@ -168,6 +180,10 @@ impl Cursor for TableCursor {
             Some(LongValue::File(_)) => Value::shared(self.table.share(self.value())),
         }
     }
+
+    fn disorder(&self) -> Error {
+        self.table.corrupt(self.base, data_block::ORDER.broken(0))
+    }
 }
 
 impl TableCursor {
@@ -180,6 +196,19 @@ impl TableCursor {
     /// Lends the walk, or takes it back. Nothing else may be asked of the cursor in between.
     pub(crate) fn swap_walk(&mut self, walk: &mut Walk) {
         std::mem::swap(&mut self.walk, walk);
+    }
+
+    /// Where the row stands among those of the table.
+    fn place(&self) -> (usize, u32) {
+        (self.block_index, self.walk.row)
+    }
+
+    /// Leaves the rows, which are not in order.
+    #[cold]
+    fn lose_order(&mut self) -> Result<()> {
+        let error = self.disorder();
+        self.leave();
+        Err(error)
     }
 
     /// The value of the row, if it lies out of line.

@@ -7,27 +7,19 @@ use tinydb::internals::checksum::checksum;
 use tinydb::internals::file_name::FileName;
 use tinydb::internals::log::{LogEnd, LogReader};
 use tinydb::internals::manifest::{ManifestData, ManifestView, TableRecord};
-use tinydb::internals::table_file::{
-    FOOTER_LEN, FrameError, Properties, REGION_PROPERTIES, REGION_RANGE_TOMBSTONES, TableFile,
-};
-use tinydb::internals::{SimDisk, Storage, chunks};
+use tinydb::internals::table_file::{FrameError, Properties, REGION_PROPERTIES};
+use tinydb::internals::{SimDisk, Storage};
 use tinydb::{Db, Options};
 
 use super::ask;
-use super::decoded::{blocks_of_table, region};
+use super::decoded::region;
+use crate::sums::{Sum, parse, sums_of_log, sums_of_manifest, sums_of_table};
 use crate::support::{Draw, Seed, first_seed, runs};
 
 const LOG_NUMBER: u64 = 7;
 const MANIFEST_NUMBER: u64 = 42;
 const DATABASE_ID: u64 = 0x0102_0304_0506_0708;
 const SECTORS: [usize; 3] = [1, 8, 512];
-
-/// Where a checksum stands, what it covers, and its seed.
-struct Sum {
-    at: usize,
-    range: std::ops::Range<usize>,
-    seed: u64,
-}
 
 /// A file as it should be, with its checksums in the order in which they have to be made anew.
 struct Whole {
@@ -40,10 +32,6 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
-fn size(number: u64) -> usize {
-    usize::try_from(number).unwrap()
-}
-
 fn wholes() -> Vec<Whole> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("format-spec/vectors");
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
@@ -54,67 +42,19 @@ fn wholes() -> Vec<Whole> {
         let kind = path.file_stem().unwrap().to_string_lossy().into_owned();
         Some(match kind.split('-').next()? {
             "table" => Whole { name: FileName::Table(12), sums: sums_of_table(&bytes), bytes },
-            "log" if bytes.len() > 128 => {
-                Whole { name: FileName::Log(LOG_NUMBER), sums: sums_of_log(&bytes), bytes }
-            }
+            "log" if bytes.len() > 128 => Whole {
+                name: FileName::Log(LOG_NUMBER),
+                sums: sums_of_log(&bytes, DATABASE_ID, LOG_NUMBER),
+                bytes,
+            },
             "manifest" => {
-                let end = bytes.len();
-                let sum = |at, range| Sum { at, range, seed: 0 };
-                let sums = vec![sum(112, 128..end), sum(120, 0..120)];
+                let sums = sums_of_manifest(&bytes);
                 Whole { name: FileName::Manifest(MANIFEST_NUMBER), sums, bytes }
             }
             _ => return None,
         })
     };
     paths.iter().filter_map(whole).collect()
-}
-
-fn parse(bytes: &[u8]) -> Result<TableFile, FrameError> {
-    let tail = &bytes[bytes.len().saturating_sub(FOOTER_LEN)..];
-    TableFile::parse(bytes, tail, bytes.len() as u64)
-}
-
-fn sums_of_table(bytes: &[u8]) -> Vec<Sum> {
-    let frame = parse(bytes).unwrap();
-    let file_id = frame.header.file_id.get();
-    let footer_at = bytes.len() - FOOTER_LEN;
-    let block = |(at, len)| Sum { at, range: at + 8..at + len, seed: file_id ^ at as u64 };
-    let mut sums: Vec<Sum> = blocks_of_table(bytes).into_iter().map(block).collect();
-    for (entry, entry_at) in frame.regions.iter().zip((footer_at + 80..).step_by(32)) {
-        let (start, len) = (size(entry.offset.get()), size(entry.len.get()));
-        let seed = file_id ^ start as u64;
-        if entry.stored_len() != entry.len.get() {
-            for chunk in 0..chunks::chunk_count(len) {
-                let range = chunks::chunk_range(len, chunk);
-                let at = start + len.next_multiple_of(8) + 8 * chunk;
-                let seed = file_id ^ (start + range.start) as u64;
-                sums.push(Sum { at, range: start + range.start..start + range.end, seed });
-            }
-        } else if [REGION_PROPERTIES, REGION_RANGE_TOMBSTONES].contains(&entry.kind.get()) {
-            sums.push(Sum { at: entry_at + 24, range: start..start + len, seed });
-        }
-    }
-    sums.push(Sum { at: 56, range: 0..56, seed: 0 });
-    let end = bytes.len() - 8;
-    sums.push(Sum { at: end, range: footer_at..end, seed: file_id });
-    sums
-}
-
-fn sums_of_log(bytes: &[u8]) -> Vec<Sum> {
-    let mut log = LogReader::open(bytes, DATABASE_ID, LOG_NUMBER).unwrap();
-    let info = *log.info().unwrap();
-    let records_at = size(info.records_offset());
-    let sum = |at, range, seed| Sum { at, range, seed };
-    let mut sums = vec![sum(112, 128..records_at, 0), sum(120, 0..120, 0)];
-    for record in &mut log {
-        let (at, seed) = (size(record.offset), info.seed() ^ record.offset);
-        sums.push(sum(at + 8, at + 48..at + 48 + record.payload.len(), seed));
-        sums.push(sum(at, at + 8..at + 48, seed));
-    }
-    if let Some(LogEnd::Sealed { at }) = log.end() {
-        sums.push(sum(size(at), size(at) + 8..size(at) + 48, info.seed() ^ at));
-    }
-    sums
 }
 
 /// Changes one or two places that mean something, and makes most checksums right again.
@@ -150,10 +90,9 @@ fn break_it(whole: &Whole, draw: &mut Draw) -> Vec<u8> {
         let len = draw.below(bytes.len() + 1);
         bytes.truncate(len - len % unit);
     }
-    for Sum { at, range, seed } in &whole.sums {
-        if range.end.max(at + 8) <= bytes.len() && !draw.one_in(30) {
-            let sum = checksum(&bytes[range.clone()], *seed);
-            bytes[*at..at + 8].copy_from_slice(&sum.to_le_bytes());
+    for sum in &whole.sums {
+        if !draw.one_in(30) {
+            sum.make_right(&mut bytes);
         }
     }
     bytes

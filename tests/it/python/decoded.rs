@@ -36,7 +36,7 @@ pub(super) fn region<'b>(bytes: &'b [u8], frame: &TableFile, kind: u32) -> Optio
 }
 
 /// Where the blocks stand in the file, and how long they are.
-pub(super) fn blocks_of_table(bytes: &[u8]) -> Vec<(usize, usize)> {
+pub(crate) fn blocks_of_table(bytes: &[u8]) -> Vec<(usize, usize)> {
     let frame = frame(bytes);
     let index = Index::parse(region(bytes, &frame, REGION_INDEX).unwrap()).unwrap();
     let start = size(frame.region(REGION_DATA).unwrap().offset.get());

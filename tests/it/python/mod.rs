@@ -9,7 +9,7 @@ use std::process::Command;
 
 mod broken;
 mod databases;
-mod decoded;
+pub(crate) mod decoded;
 mod recovered;
 
 fn folder() -> PathBuf {
