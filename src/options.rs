@@ -53,6 +53,7 @@ pub struct Options {
     pub(crate) filter: FilterSize,
     pub(crate) checksums: ChecksumPolicy,
     pub(crate) read_mode: ReadMode,
+    pub(crate) untrusted: bool,
     pub(crate) access: Access,
     pub(crate) log_recovery: LogRecovery,
     pub(crate) background_threads: usize,
@@ -74,6 +75,7 @@ impl Default for Options {
             filter: FilterSize::BitsPerKey(10),
             checksums: ChecksumPolicy::default(),
             read_mode: ReadMode::default(),
+            untrusted: false,
             access: Access::default(),
             log_recovery: LogRecovery::default(),
             background_threads: 2,
@@ -173,6 +175,29 @@ impl Options {
     /// Sets how table files are read. Default: [`ReadMode::Mmap`].
     pub fn read_mode(self, mode: ReadMode) -> Self {
         Self { read_mode: mode, ..self }
+    }
+
+    /// Sets whether the files may be anybody's. Default: `false`.
+    ///
+    /// If they may, every table is checked whole, by every rule of `format-spec/`, before anything in
+    /// it is believed and before anything is changed; a broken rule ends the open with
+    /// [`Error::Corrupt`]. Then tables are read with [`ReadMode::Heap`] and
+    /// [`ChecksumPolicy::Always`], whatever else was set: a file that somebody changes or cuts while
+    /// it is open is an error too, and never a signal.
+    ///
+    /// # Cost
+    ///
+    /// The open reads all tables; a get reads and checks a block.
+    pub fn untrusted(self, yes: bool) -> Self {
+        Self { untrusted: yes, ..self }
+    }
+
+    /// What these options come to, once it is known what they are for.
+    pub(crate) fn settled(self) -> Self {
+        if !self.untrusted {
+            return self;
+        }
+        Self { read_mode: ReadMode::Heap, checksums: ChecksumPolicy::Always, ..self }
     }
 
     /// Sets whether mapped tables are read as data that fits into memory. Default:

@@ -53,6 +53,7 @@ impl Engine {
     /// Those of [`Options::open`].
     pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Self>> {
         let storage: Arc<dyn Storage> = Arc::new(Session::new(storage));
+        let options = options.settled();
         options.validate()?;
         if look(&*storage, storage.list()?.as_ref(), &options)? == Place::Empty {
             storage.create_root()?;
@@ -76,6 +77,9 @@ impl Engine {
         let stored = manifest.merge_operator.as_deref().or(replay.merge_operator.as_deref());
         replay.merge_operator = merge_operator(stored, &options)?;
         let engine = Arc::new(assemble(storage, options, guard, manifest, &listing, &replay));
+        if engine.options.untrusted {
+            engine.verify_tables()?;
+        }
         engine.make_durable(replay, &listing)?;
         engine.review_access();
         engine.start_threads()?;

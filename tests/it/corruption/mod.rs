@@ -113,6 +113,7 @@ struct Seen<'i> {
     wrong: Vec<String>,
     /// Whether anything told of the damage.
     was_noticed: bool,
+    was_opened: bool,
 }
 
 impl Seen<'_> {
@@ -189,6 +190,7 @@ impl Seen<'_> {
     /// Everything that a user may do with it.
     fn use_it(&mut self, disk: &SimDisk, options: &Options) -> Result<()> {
         let db = open(disk, options)?;
+        self.was_opened = true;
         let recovery = db.stats().recovery;
         let was_told = recovery.stopped_at.is_some() || recovery.dropped_bytes > 0;
         self.was_noticed |= was_told;
@@ -251,15 +253,18 @@ fn check(
     for (name, bytes) in files {
         disk.write_file(name, bytes);
     }
-    let modes = [(ReadMode::Mmap, ChecksumPolicy::Once), (ReadMode::Heap, ChecksumPolicy::Always)];
-    let (read_mode, checksums) = modes[index % 2];
-    let options = options().read_mode(read_mode).checksums(checksums);
+    let options = match index % 3 {
+        0 => options(),
+        1 => options().read_mode(ReadMode::Heap).checksums(ChecksumPolicy::Always),
+        _ => options().untrusted(true),
+    };
     let mut seen = Seen {
         image,
         possible: (image.flushed..=image.full).collect(),
         errors: Vec::new(),
         wrong: Vec::new(),
         was_noticed: false,
+        was_opened: false,
     };
     let done = catch_unwind(AssertUnwindSafe(|| {
         if let Err(error) = seen.use_it(&disk, &options) {
@@ -269,6 +274,10 @@ fn check(
     counts.tried += 1;
     counts.refused += u64::from(!seen.errors.is_empty());
     let mut bad = Vec::new();
+    let is_late = |error: &Error| matches!(error, Error::Corrupt { .. });
+    if index % 3 == 2 && seen.was_opened && seen.errors.iter().any(is_late) {
+        bad.push(format!("an untrusted file was believed: {:?}", seen.errors[0]));
+    }
     if done.is_err() {
         bad.push("a panic".to_owned());
     }
@@ -300,7 +309,7 @@ fn sweep(seals: bool) {
     let changes = Change::all(&image.files);
     let step = changes.len().div_ceil(usize::try_from(runs(3_000)).unwrap());
     // Kinds of damage take turns; a step of the same rhythm would always meet the same one.
-    let meets_all = |step: &usize| [2, 3, 5].iter().all(|turn| !step.is_multiple_of(*turn));
+    let meets_all = |step: &usize| [2_usize, 3, 5].iter().all(|turn| !step.is_multiple_of(*turn));
     let step = (step..step + 30).find(meets_all).unwrap_or(1);
     let first = usize::try_from(first_seed()).unwrap() % step;
     let mut counts = Counts::default();
