@@ -4,9 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use tinydb::internals::{CrashMode, Fault, SimDisk};
-use tinydb::{Durability, Error, Options, merge};
+use tinydb::{CompactionStyle, Durability, Error, Options, ReadMode, merge};
 
-use crate::support::{Draw, ManualClock, first_seed, runs};
+use crate::support::{Draw, ManualClock, Seed, first_seed, runs};
 use crate::workload::Step::{Compact, Flush, Reopen, Sync, WaitIdle, Write};
 use crate::workload::{History, Script, Step, open};
 
@@ -158,6 +158,66 @@ fn a_crash_inside_recovery_changes_nothing() {
         }
     }
     println!("{crashes} crashes inside recovery");
+}
+
+/// A script of random steps, and options for it.
+fn random_script(draw: &mut Draw) -> (Script, Options) {
+    let count = 2 + draw.below(40);
+    let kinds = [
+        BUFFERED, BUFFERED, BUFFERED, BUFFERED, SYNCED, SYNCED, Sync, Flush, Flush, Compact,
+        WaitIdle, Reopen,
+    ];
+    let steps: Vec<Step> = (0..count).map(|_| *draw.pick(&kinds)).collect();
+    let script = Script::new(&steps, *draw.pick(&[4, 40, 400, 2_000, 9_000]));
+    let style = *draw.pick(&[
+        CompactionStyle::Leveled,
+        CompactionStyle::Leveled,
+        CompactionStyle::SizeTiered,
+        CompactionStyle::Manual,
+    ]);
+    let options = options()
+        .block_size(1 << (10 + draw.below(7)))
+        .filter_bits_per_key(*draw.pick(&[0, 10]))
+        .read_mode(*draw.pick(&[ReadMode::Mmap, ReadMode::Heap]))
+        .compaction(style);
+    (script, options)
+}
+
+/// Random histories, each with up to six crashes: one in the middle, others inside the recoveries.
+#[test]
+fn random_histories_survive_random_crashes() {
+    let (seeds, mut crashes, mut in_recovery) = (runs(2_000), 0, 0);
+    for seed in first_seed()..first_seed() + seeds {
+        let _seed = Seed(seed, String::new());
+        let mut draw = Draw::new(seed);
+        let (script, options) = random_script(&mut draw);
+        let calls = {
+            let disk = SimDisk::new(seed);
+            script.run(&disk, &options, &mut History::default()).unwrap();
+            disk.calls()
+        };
+        let mut disk = SimDisk::new(seed);
+        let mut modes = vec![*draw.pick(&CrashMode::ALL)];
+        disk.crash_at(draw.next() % calls, modes[0]);
+        let mut history = History::default();
+        let _ = script.run(&disk, &options, &mut history);
+        assert!(disk.is_down());
+        crashes += 1;
+        while modes.len() < 6 && !draw.one_in(3) {
+            let mode = *draw.pick(&CrashMode::ALL);
+            disk = disk.reboot();
+            disk.crash_at(draw.next() % 24, mode);
+            let _ = open(&disk, &options);
+            if !disk.is_down() {
+                break;
+            }
+            modes.push(mode);
+            (crashes, in_recovery) = (crashes + 1, in_recovery + 1);
+        }
+        let from = survivor(history, &modes);
+        script.check_found_for_good(&disk.reboot(), &options, from, history.attempted);
+    }
+    println!("{seeds} seeds, {crashes} crashes, {in_recovery} of them in recovery");
 }
 
 /// What ends a run after its faults.

@@ -17,6 +17,8 @@ mod counters;
 mod crash;
 mod filtered;
 mod gate;
+#[cfg(unix)]
+mod kill;
 mod model;
 mod python;
 mod recovery;
