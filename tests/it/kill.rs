@@ -19,9 +19,9 @@ use crate::support::{Draw, Seed, first_seed, runs};
 const ROLE: &str = "TINYDB_KILLED_CHILD";
 
 /// What a child says when the process has opened the database.
-const READY: &str = "ready";
+pub(crate) const READY: &str = "ready";
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new().memtable_size(64 << 10).block_size(1 << 10).merge_operator(merge::Counter)
 }
 
@@ -32,7 +32,7 @@ fn number(db: &Db, key: &str) -> i64 {
 
 /// How many batches the database holds.
 #[track_caller]
-fn counted(db: &Db) -> i64 {
+pub(crate) fn counted(db: &Db) -> i64 {
     let count = number(db, "count");
     assert_eq!(number(db, "sum"), count * (count + 1) / 2, "of {count} batches");
     let rows = db.prefix("row ").map(|row| row.unwrap().key().to_vec()).collect::<Vec<_>>();
@@ -41,7 +41,7 @@ fn counted(db: &Db) -> i64 {
     count
 }
 
-/// Writes until it is killed; nothing but the child of the test below.
+/// Writes until it is killed or meets an error; only a child of these tests does anything here.
 #[test]
 fn child() {
     let Some(dir) = std::env::var_os(ROLE) else { return };
@@ -68,12 +68,13 @@ fn child() {
     }
 }
 
-fn start(dir: &Path) -> Child {
+/// Starts a child, which writes until it is killed or meets an error.
+pub(crate) fn start(dir: &Path, errors: Stdio) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child", "--nocapture", "--test-threads", "1"])
         .env(ROLE, dir)
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(errors)
         .spawn()
         .unwrap()
 }
@@ -88,7 +89,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     let path = dir.path().join("db");
     let (mut acked, mut unacked) = (0, 0);
     for _ in 0..kills {
-        let mut child = start(&path);
+        let mut child = start(&path, Stdio::inherit());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert!(lines.any(|line| line == READY), "the child ended by itself");
         match options().open(&path) {
