@@ -101,16 +101,8 @@ impl Storage for Disk {
     }
 
     fn create(&self, name: FileName) -> Result<Box<dyn StorageFile>> {
-        let path = self.path(name);
         let mode = if matches!(name, FileName::Tmp(_)) { 0o400 } else { 0o600 };
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|source| Error::io("create", &path, source))?;
-        Ok(Box::new(DiskFile { file, path }))
+        Ok(Box::new(DiskFile::create(self.path(name), mode)?))
     }
 
     fn open_region(&self, name: FileName, mode: ReadMode) -> Result<Region> {
@@ -154,11 +146,7 @@ impl Storage for Disk {
     }
 
     fn entropy(&self) -> u64 {
-        // The hasher's keys come from the system and differ from call to call; the process id
-        // tells a forked child from its parent.
-        let mut hasher = RandomState::new().build_hasher();
-        hasher.write_u32(std::process::id());
-        hasher.finish()
+        entropy()
     }
 
     fn memory(&self) -> Memory {
@@ -166,11 +154,34 @@ impl Storage for Disk {
     }
 }
 
+/// A number that nobody can predict.
+pub(super) fn entropy() -> u64 {
+    // The hasher's keys come from the system and differ from call to call; the process id
+    // tells a forked child from its parent.
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}
+
 /// A file being written.
 #[derive(Debug)]
-struct DiskFile {
+pub(super) struct DiskFile {
     file: File,
     path: PathBuf,
+}
+
+impl DiskFile {
+    /// Creates a file whose name must be free.
+    pub(super) fn create(path: PathBuf, mode: u32) -> Result<Self> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(|source| Error::io("create", &path, source))?;
+        Ok(Self { file, path })
+    }
 }
 
 impl StorageFile for DiskFile {

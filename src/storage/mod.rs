@@ -1,14 +1,16 @@
 //! Storage: the dozen file operations that TinyDB needs, and nothing else.
 //!
-//! Every system call of the engine goes through [`Storage`]. There are two of them: [`Disk`], the
-//! real one, and [`SimDisk`], one in memory that can lose power at any call. The trait is used
-//! per file and per batch, never per key: readers hold a [`Region`], which is plain bytes.
+//! Every system call of the engine goes through [`Storage`]. There are three of them: [`Disk`], the
+//! real one; [`LoneFile`], which holds one table outside of any database; and [`SimDisk`], one in
+//! memory that can lose power at any call. The trait is used per file and per batch, never per key:
+//! readers hold a [`Region`], which is plain bytes.
 //!
 //! ```text
 //!   engine, wal, table, manifest
 //!        │ create · write_at · sync · rename · remove · list · lock      │ open_region
 //!        ▼                                                               ▼
-//!   dyn Storage ── Disk: std::fs                              Region: a map, or reads on request
+//!   dyn Storage ┬─ Disk: std::fs                              Region: a map, or reads on request
+//!               ├─ LoneFile: one file of std::fs
 //!               └─ SimDisk: live, durable and pending bytes
 //! ```
 //!
@@ -17,7 +19,8 @@
 //! - A finished file is immutable: it is written under a temporary name, synced, renamed, and
 //!   its directory is synced; only a log grows under its own name.
 //! - Names come from [`FileName`] alone, so nothing outside the database's directory is touched,
-//!   and a file with a foreign name is never opened nor removed.
+//!   and a file with a foreign name is never opened nor removed; but for a table that the caller
+//!   names by its path.
 //! - A name that was there when the sync of the directory failed is never called durable.
 //! - An error names what was attempted and on which path.
 //!
@@ -39,6 +42,7 @@ use crate::options::ReadMode;
 
 mod arena;
 mod disk;
+mod lone_file;
 mod memory;
 mod mmap;
 mod region;
@@ -47,6 +51,7 @@ mod sim;
 
 pub(crate) use arena::{APPEND_ALIGN, Appender, Chunk, HUGE_LEN, LINE_LEN, Pages, Zeroed};
 pub use disk::Disk;
+pub(crate) use lone_file::LoneFile;
 pub use memory::Memory;
 pub use region::{Region, Slice};
 pub(crate) use session::Session;

@@ -22,6 +22,7 @@ mod access;
 mod cursor;
 mod get;
 mod heap;
+mod lone;
 mod open;
 mod output;
 mod placement;
@@ -34,7 +35,9 @@ mod writer;
 
 pub(crate) use cursor::{TableCursor, Walk};
 pub(crate) use get::{Approached, Found, Probe, Row};
+pub(crate) use lone::LoneTable;
 pub(crate) use reader::Table;
+pub(crate) use settings::LONE_DATABASE;
 pub use settings::{TableInfo, TableSettings};
 pub use writer::TableWriter;
 

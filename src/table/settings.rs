@@ -4,6 +4,9 @@
 
 use crate::options::FilterSize;
 
+/// What stands in a table for the database that wrote it, if none did.
+pub(crate) const LONE_DATABASE: u64 = 0;
+
 /// How the tables of a database are written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableSettings {
@@ -11,7 +14,7 @@ pub struct TableSettings {
     pub block_size: usize,
     /// How large filters are.
     pub filter: FilterSize,
-    /// The database.
+    /// The database; 0 if the table is written outside of any.
     pub database_id: u64,
     /// Seeds the hash of user keys.
     pub hash_seed: u64,

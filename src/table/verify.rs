@@ -4,6 +4,10 @@
 //! blocks follow each other in order, that the index and the filter speak of these rows, and that
 //! the counts are true.
 //!
+//! Whoever only wants the rows, to write them elsewhere, gets them from the same walk
+//! ([`Table::read_all`]): every byte is under a checksum or compared all the same, and only what a
+//! wrong writer could do to blocks and filter is not looked for.
+//!
 //! Spec: `format-spec/03-table.md`. I/O: through a `Region`. Unsafe: none.
 
 use std::ops::Range;
@@ -17,9 +21,40 @@ use crate::format::checksum::hash_key;
 use crate::format::data_block::{self, DataBlock};
 use crate::format::filter::{self, Filter};
 use crate::format::index::{self, shortest_separator};
-use crate::format::row::{Kind, compare, shared_len};
+use crate::format::row::{Kind, Row, compare, shared_len};
 use crate::format::table_file::{self, FOOTER_LEN, HEADER_LEN, REGION_ALIGN, REGION_PROPERTIES};
 use crate::format::value_ref::{VALUE_ALIGN, ValueRef};
+use crate::storage::Slice;
+
+/// Who walks the rows.
+trait Visitor {
+    /// Whether blocks and filter have to be those that the rows ask for.
+    const IS_STRICT: bool;
+    /// Takes a row that was checked.
+    fn take(&mut self, row: &Row<'_>) -> Result<()>;
+}
+
+/// Wants to know whether all is as it has to be.
+struct Inspector;
+
+impl Visitor for Inspector {
+    const IS_STRICT: bool = true;
+
+    fn take(&mut self, _: &Row<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Wants the rows.
+struct Reader<F>(F);
+
+impl<F: FnMut(&Row<'_>) -> Result<()>> Visitor for Reader<F> {
+    const IS_STRICT: bool = false;
+
+    fn take(&mut self, row: &Row<'_>) -> Result<()> {
+        (self.0)(row)
+    }
+}
 
 /// What was seen while walking the rows.
 #[derive(Default)]
@@ -53,6 +88,21 @@ impl Table {
     /// The first rule that is broken, as [`Error::Corrupt`](crate::Error::Corrupt) with its
     /// offset; `Io` from reading.
     pub(crate) fn verify(&self) -> Result<()> {
+        self.walk(&mut Inspector)
+    }
+
+    /// Gives every row in order, after it was checked, and then checks what concerns them all: so
+    /// until this returns `Ok`, what was given may be a part only. O(file).
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify), but that a block or a filter may be another one than its rows
+    /// ask for; what `take` gives.
+    pub(crate) fn read_all(&self, take: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        self.walk(&mut Reader(take))
+    }
+
+    fn walk<V: Visitor>(&self, visitor: &mut V) -> Result<()> {
         self.verify_gaps()?;
         let data_len = self.data_len;
         let index_offset = self.index.offset();
@@ -68,7 +118,7 @@ impl Table {
         }
         let mut seen = Seen { min_seqno: u64::MAX, min_key_len: usize::MAX, ..Seen::default() };
         for block in 0..self.index_layout.block_count() {
-            self.verify_one_block(block, &mut seen)?;
+            self.walk_block(block, &mut seen, visitor)?;
         }
         self.verify_counts(&seen)?;
         self.verify_sums(&seen)?;
@@ -91,7 +141,7 @@ impl Table {
         Ok(checksum.digest())
     }
 
-    fn verify_one_block(&self, index: usize, seen: &mut Seen) -> Result<()> {
+    fn walk_block<V: Visitor>(&self, index: usize, seen: &mut Seen, visitor: &mut V) -> Result<()> {
         let offset = self.block_offset(index)?;
         let base = self.data_offset + offset;
         let end = self.block_offset(index + 1)?.min(self.data_len);
@@ -99,7 +149,9 @@ impl Table {
         let bytes = self.region.read(base, len)?;
         let block = DataBlock::parse(&bytes).map_err(|error| self.corrupt(base, error))?;
         self.verify_block(&block, base)?;
-        block.verify(self.hash_seed).map_err(|error| self.corrupt(base, error))?;
+        if V::IS_STRICT {
+            block.verify(self.hash_seed).map_err(|error| self.corrupt(base, error))?;
+        }
         let block_len = block.layout().block_len();
         let is_last = index + 1 == self.index_layout.block_count();
         let may_have_gap = self.index_layout.block_size().is_some() && !is_last;
@@ -114,7 +166,7 @@ impl Table {
             if row == 0 {
                 self.verify_start(index, base, &key, seen)?;
             }
-            self.verify_row(&block, base, row, &key, seen)?;
+            self.walk_row(&block, base, row, &key, seen, visitor)?;
         }
         seen.continues = block.layout().continues();
         seen.some_continue |= seen.continues;
@@ -143,13 +195,14 @@ impl Table {
         Ok(())
     }
 
-    fn verify_row(
+    fn walk_row<V: Visitor>(
         &self,
         block: &DataBlock<'_>,
         base: u64,
         row: u32,
         key: &[u8],
         seen: &mut Seen,
+        visitor: &mut V,
     ) -> Result<()> {
         let broken = |error| self.corrupt(base, error);
         let (kind, out_of_line) = block.kind(row).map_err(broken)?;
@@ -158,13 +211,12 @@ impl Table {
         if !first && compare(&seen.last_key, seen.last_seqno, key, seqno).is_ge() {
             return Err(self.corrupt(base, table_file::ORDER.broken(0)));
         }
-        let value = block.value(row).map_err(broken)?;
-        seen.value_bytes += if out_of_line {
-            self.verify_reference(value, base, seen)?
-        } else {
-            value.len() as u64
-        };
-        if let Some((region, block_count)) = &self.filter {
+        let mut value = Slice::Borrowed(block.value(row).map_err(broken)?);
+        if out_of_line {
+            value = self.verify_reference(&value, base, seen)?;
+        }
+        seen.value_bytes += value.len() as u64;
+        if let Some((region, block_count)) = self.filter.as_ref().filter(|_| V::IS_STRICT) {
             let hash = hash_key(key, self.hash_seed);
             let probe = Filter::with_block_count(region.payload(), *block_count);
             if !probe.may_contain(hash) {
@@ -192,11 +244,11 @@ impl Table {
         seen.last_key.clear();
         seen.last_key.extend_from_slice(key);
         seen.last_seqno = seqno;
-        Ok(())
+        visitor.take(&Row { key, seqno, kind, expires_at, value: &value })
     }
 
-    /// Checks a reference, its number, and its value, whose length it returns.
-    fn verify_reference(&self, bytes: &[u8], base: u64, seen: &mut Seen) -> Result<u64> {
+    /// Checks a reference, its number, and its value, which it returns.
+    fn verify_reference(&self, bytes: &[u8], base: u64, seen: &mut Seen) -> Result<Slice<'_>> {
         let reference = ValueRef::read_from_bytes(bytes)
             .map_err(|_| self.corrupt(base, data_block::VALUE_REF.broken(0)))?;
         let numbers = [
@@ -212,10 +264,9 @@ impl Table {
         if !reference.matches(&value, self.file_id) {
             return Err(self.corrupt(start, table_file::VALUE_CHECKSUM.broken(0)));
         }
-        let len = u64::from(reference.len.get());
-        seen.values_end = reference.offset.get() + len;
+        seen.values_end = reference.offset.get() + u64::from(reference.len.get());
         seen.reference_count += 1;
-        Ok(len)
+        Ok(value)
     }
 
     fn verify_counts(&self, seen: &Seen) -> Result<()> {

@@ -128,6 +128,19 @@ impl TableWriter {
         })
     }
 
+    /// The same, before its first row: its blocks will be packed, so that a key of any length can
+    /// follow any other, and the table need never end before one.
+    #[must_use]
+    pub(crate) fn packed(self) -> Self {
+        Self { placement: Placement::Packed, ..self }
+    }
+
+    /// The largest key so far; empty without rows.
+    #[must_use]
+    pub(crate) fn largest(&self) -> &[u8] {
+        &self.info.largest
+    }
+
     /// Rows so far.
     #[must_use]
     pub fn row_count(&self) -> u64 {
