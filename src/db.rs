@@ -84,7 +84,7 @@ impl Db {
     }
 
     #[inline]
-    fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.handle.engine
     }
 

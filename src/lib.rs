@@ -33,6 +33,7 @@ mod range_tombstones;
 mod snapshot;
 mod storage;
 mod table;
+mod table_writer;
 mod value;
 mod wal;
 
@@ -51,6 +52,7 @@ pub use options::{
 };
 pub use range::KeyRange;
 pub use snapshot::Snapshot;
+pub use table_writer::{TableInfo, TableWriter};
 pub use value::Value;
 
 #[cfg(doctest)]

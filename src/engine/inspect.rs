@@ -101,6 +101,8 @@ pub struct WriteStats {
     pub flushed_bytes: u64,
     /// Bytes of tables that compactions wrote.
     pub compacted_bytes: u64,
+    /// Bytes of tables that ingests wrote.
+    pub ingested_bytes: u64,
     /// How long writers waited because work had piled up.
     pub waited: Duration,
     /// How often a writer stood still until some of it was done.
@@ -112,7 +114,8 @@ impl WriteStats {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
     pub fn amplification(&self) -> f64 {
-        let written = self.log_bytes + self.flushed_bytes + self.compacted_bytes;
+        let tables = self.flushed_bytes + self.compacted_bytes + self.ingested_bytes;
+        let written = self.log_bytes + tables;
         if self.user_bytes == 0 { 0.0 } else { written as f64 / self.user_bytes as f64 }
     }
 }
@@ -182,6 +185,8 @@ pub(super) struct Counters {
     pub(super) flushed: AtomicU64,
     /// Bytes of tables that compactions wrote.
     pub(super) compacted: AtomicU64,
+    /// Bytes of tables that ingests wrote.
+    pub(super) ingested: AtomicU64,
     pub(super) hooks: HookCounters,
 }
 
@@ -300,6 +305,7 @@ impl Engine {
             log_bytes: load(&self.counters.log),
             flushed_bytes: load(&self.counters.flushed),
             compacted_bytes: load(&self.counters.compacted),
+            ingested_bytes: load(&self.counters.ingested),
             waited,
             stop_count,
         }

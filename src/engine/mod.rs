@@ -11,8 +11,8 @@
 //!
 //! A thread takes locks from left to right only, and may leave some out:
 //!
-//! `writer` (log, memtable, next seqno) → `flushing` (one flush) → `publisher` (the manifest) →
-//! `older_logs` → `tree` (what waits and what runs; held for moments). A compaction runs without any
+//! `ingesting` (one ingest) → `writer` (log, memtable, next seqno) → `flushing` (one flush) →
+//! `publisher` (the manifest) → `older_logs` → `tree` (what waits and what runs; held for moments). A compaction runs without any
 //! lock and takes `publisher` to publish. The locks of the commit queue and of `access` are never held
 //! while another is taken. Readers take none: the view is swapped atomically.
 //!
@@ -50,6 +50,7 @@ mod compaction;
 mod fences;
 mod flush;
 mod hit;
+mod ingest;
 mod inspect;
 mod multi_get;
 mod open;
@@ -99,6 +100,8 @@ pub(crate) struct Engine {
     visible: AtomicU64,
     queue: CommitQueue,
     writer: Mutex<Writer>,
+    /// Held by the one ingest that runs.
+    ingesting: Mutex<()>,
     /// Held by the one flush that runs.
     flushing: Mutex<()>,
     /// Held by the one close that runs.
@@ -322,6 +325,7 @@ impl Engine {
         };
         self.join_threads();
         // What other threads had begun ends before the lock is free.
+        drop(lock(&self.ingesting));
         drop(lock(&self.flushing));
         let mut tree = lock(&self.tree);
         while tree.compactions.is_running() {

@@ -285,6 +285,7 @@ fn assemble(
         older_logs: Mutex::new(VecDeque::new()),
         tree: Mutex::new(Tree::default()),
         changed,
+        ingesting: Mutex::new(()),
         flushing: Mutex::new(()),
         closing: Mutex::new(()),
         pressure: Pressure::default(),

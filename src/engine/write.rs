@@ -205,7 +205,7 @@ impl Engine {
 
     /// Waits as long as what has piled up asks of a batch of so many bytes, and tells a failed flush
     /// or compaction to the caller.
-    fn make_room(&self, batch_len: usize) -> Result<()> {
+    pub(super) fn make_room(&self, batch_len: usize) -> Result<()> {
         let mut tree = lock(&self.tree);
         Self::tell_write(&mut tree)?;
         if self.options.background_threads == 0 {

@@ -7,6 +7,8 @@
 //!
 //! Spec: none. I/O: through jobs. Unsafe: none.
 
+use std::sync::atomic::Ordering;
+
 use super::deleted;
 use super::picker::{self, Plan, Shape};
 use crate::engine::version::TableHandle;
@@ -63,9 +65,10 @@ impl Engine {
         self.flush_memtables()?;
         let _exclusive = self.be_alone()?;
         self.drop_covered()?;
-        // What is flushed from now on is not part of it: else it might never end.
-        let first_new = self.take_file_number();
-        let is_old = |table: &&TableRecord| table.level > 0 || table.file_number < first_new;
+        // What is flushed from now on is not part of it: else it might never end. Nothing that comes
+        // to level 0 later is older than what is there, whatever the numbers of the files are.
+        let newest = self.visible.load(Ordering::Acquire);
+        let is_old = |table: &&TableRecord| table.level > 0 || table.max_seqno <= newest;
         loop {
             let plan = {
                 let view = self.view.load();

@@ -15,6 +15,8 @@
 //!   Plan ─▶ schedule.rs: its tables are taken ─▶ job.rs: merge, `retention`, check ─▶ new version
 //! ```
 //!
+//! Tables that come from outside are put where the plans would bring them (`places.rs`).
+//!
 //! # Invariants
 //!
 //! - Picking is a pure function: no lock, no clock, no file; what it reads, it is given.
@@ -33,6 +35,7 @@ mod meter;
 #[cfg(test)]
 mod model;
 mod picker;
+mod places;
 mod quiet;
 mod schedule;
 mod selection;

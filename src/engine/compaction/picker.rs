@@ -89,6 +89,8 @@ pub(crate) enum Reason {
     Move,
     /// A range was deleted.
     RangeDelete,
+    /// Nothing is merged: tables from outside are about to join the tree.
+    Ingest,
 }
 
 impl fmt::Display for Reason {
@@ -102,6 +104,7 @@ impl fmt::Display for Reason {
             Self::Manual => "manual",
             Self::Move => "move",
             Self::RangeDelete => "range-delete",
+            Self::Ingest => "ingest",
         })
     }
 }

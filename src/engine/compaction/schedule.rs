@@ -36,7 +36,7 @@ const REMEMBERED_JOBS: usize = 16;
 /// What is known of compactions; part of the tree.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Compactions {
-    running: Vec<(u64, Running, Arc<Job>)>,
+    pub(super) running: Vec<(u64, Running, Arc<Job>)>,
     next_id: u64,
     /// A `compact` wants all tables: no other job starts.
     pub(super) is_exclusive: bool,
@@ -147,16 +147,28 @@ impl Engine {
     }
 
     pub(super) fn claim(&self, tree: &mut Tree, plan: Plan) -> Option<Claim<'_>> {
-        let job = Arc::new(Job::of(plan, &self.view.load().version)?);
+        let job = Job::of(plan, &self.view.load().version)?;
         let smallest = job.inputs.iter().map(|table| &table.record.smallest).min()?.clone();
         let largest = job.inputs.iter().map(|table| &table.record.largest).max()?.clone();
-        let (inputs, output_level) = (job.plan.inputs.clone(), job.plan.output_level);
         self.meter.want(None);
+        Some(self.announce(tree, job, smallest, largest))
+    }
+
+    /// Lets others know of a job whose outputs will lie between these keys.
+    pub(super) fn announce(
+        &self,
+        tree: &mut Tree,
+        job: Job,
+        smallest: Vec<u8>,
+        largest: Vec<u8>,
+    ) -> Claim<'_> {
+        let job = Arc::new(job);
+        let (inputs, output_level) = (job.plan.inputs.clone(), job.plan.output_level);
         let id = tree.compactions.next_id;
         tree.compactions.next_id += 1;
         let running = Running { inputs, output_level, smallest, largest };
         tree.compactions.running.push((id, running, Arc::clone(&job)));
-        Some(Claim { engine: self, id, job })
+        Claim { engine: self, id, job }
     }
 
     /// Does a job, without any lock, and keeps how it ended.

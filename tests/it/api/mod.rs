@@ -7,6 +7,7 @@ mod data;
 mod expiry;
 mod failures;
 mod filter;
+mod ingest;
 mod merge;
 mod multi_get;
 mod opening;
