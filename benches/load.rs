@@ -4,6 +4,9 @@
 //! `wait_idle`. Counts the bytes that were written, the slowest batch, the CPU time per row, the
 //! size on disk, the memory, and a get straight after the load against one after `compact`.
 //! `TINYDB_BENCH_ROWS=10000000` does it with ten million.
+//!
+//! Then the same rows in the order of their keys: in batches of 1,000, and through a `TableWriter` and
+//! an ingest, with the CPU time of a row for each; the ingest is durable, the batches are flushed.
 
 #![allow(
     missing_docs,
@@ -20,7 +23,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use tinydb::{Db, Durability, Options, Snapshot, Stats, WriteBatch};
+use tinydb::{Db, Durability, Options, Snapshot, Stats, TableWriter, WriteBatch};
 
 #[path = "data/mod.rs"]
 mod data;
@@ -190,8 +193,50 @@ fn print_jobs(stats: &Stats) {
     }
 }
 
+/// CPU and wall time of a row of a step that takes in so many.
+fn step<T>(name: &str, count: usize, step: impl FnOnce() -> T) -> T {
+    let (cpu, start) = (cpu_time(), Instant::now());
+    let done = step();
+    let (wall, cpu) = (start.elapsed(), cpu_time().saturating_sub(cpu));
+    let ns = |time: Duration| time.as_nanos() as f64 / count as f64;
+    println!("{name:<24} {:.0} ns a row, {:.0} of a processor", ns(wall), ns(cpu));
+    done
+}
+
+/// The rows in the order of their keys. They are made before any clock starts.
+fn report_sorted() {
+    let count = rows();
+    let rows: Vec<_> = (0..count).map(|row| (key(row), value(row))).collect();
+    let dir = tempfile::tempdir().expect("a writable temporary directory");
+    let open = |name: &str| {
+        let options = Options::new().durability(Durability::Buffered);
+        options.open(dir.path().join(name)).expect("a fresh database")
+    };
+    let db = open("batches");
+    step("sorted, in batches", count, || {
+        let mut batch = WriteBatch::new();
+        for rows in rows.chunks(1_000) {
+            batch.clear();
+            rows.iter().for_each(|(key, value)| _ = batch.put(key, value));
+            db.write(&batch).expect("a write");
+        }
+        db.flush().expect("a flush");
+    });
+    let (db, path) = (open("ingested"), dir.path().join("rows.table"));
+    step("sorted, TableWriter", count, || {
+        let mut writer = TableWriter::create(&path, &Options::new()).expect("a free path");
+        rows.iter().for_each(|(key, value)| writer.put(key, value).expect("a larger key"));
+        writer.finish().expect("a table");
+    });
+    step("sorted, and ingest", count, || db.ingest(&[&path]).expect("a sound table"));
+    let levels = db.stats().levels;
+    let tables: u64 = levels.iter().map(|level| level.tables).sum();
+    println!("runs                     {} levels, {tables} tables", levels.len());
+}
+
 fn write_batch(c: &mut Criterion) {
     report();
+    report_sorted();
     let dir = tempfile::tempdir().expect("a writable temporary directory");
     let options = Options::new().durability(Durability::Buffered);
     let db = options.open(dir.path().join("db")).expect("a fresh database");

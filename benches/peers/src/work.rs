@@ -127,7 +127,7 @@ impl<E: Engine> Worker<'_, E> {
         match workload {
             "random load, CPU" => {
                 let rows = self.data.shuffled();
-                let (engine, load) = self.loaded("random", &rows, 100);
+                let (engine, load) = self.loaded(&rows);
                 (self.engine, self.load) = (Some(engine), load);
                 Some(load.cpu_ns)
             }
@@ -135,10 +135,7 @@ impl<E: Engine> Worker<'_, E> {
             "random load, bytes written / user bytes" => {
                 E::IS_PERSISTENT.then_some(self.load.written)
             }
-            "sorted load, CPU" => {
-                let rows = self.data.sorted();
-                Some(self.loaded("sorted", &rows, 1_000).1.cpu_ns)
-            }
+            "sorted load, CPU" => Some(self.sorted_load()),
             "settle" => {
                 let start = Instant::now();
                 self.engine.as_mut().expect("loaded").settle();
@@ -172,14 +169,47 @@ impl<E: Engine> Worker<'_, E> {
         self.engine.as_ref().expect("the load comes first")
     }
 
-    /// A fresh engine with all rows, in batches of so many.
-    fn loaded(&self, name: &str, rows: &[u32], batch_len: usize) -> (E, Load) {
+    /// A fresh engine without rows.
+    fn fresh_engine(&self, name: &str) -> E {
         let dir = self.dir.join(name);
         std::fs::create_dir(&dir).expect("a fresh directory");
-        let engine = E::open(&dir, self.setup);
+        E::open(&dir, self.setup)
+    }
+
+    /// Processor time of a row of a load in the order of the keys.
+    fn sorted_load(&self) -> f64 {
+        let rows = self.data.sorted();
+        let (engine, made) = (self.fresh_engine("sorted"), std::cell::Cell::new(0.0));
+        let mut batches = rows.chunks(1_000).map(|rows| {
+            let begun = measure::cpu_secs_of_thread();
+            let batch = rows.iter().map(|row| self.row(*row)).collect();
+            made.set(made.get() + measure::cpu_secs_of_thread() - begun);
+            batch
+        });
+        let cpu = measure::cpu_secs();
+        engine.load_sorted(self.dir, &mut batches);
+        let cpu = measure::cpu_secs() - cpu - made.get();
+        drop(batches);
+        self.check_load(&engine);
+        cpu * 1e9 / f64::from(self.data.rows)
+    }
+
+    /// Whether a load left all rows.
+    fn check_load(&self, engine: &E) {
+        let requests = self.data.requests(self.reads.min(1_000), None, 0);
+        let (reader, mut sum) = (engine.reader(), 0_u64);
+        for key in &requests.keys {
+            reader.get(key, |value| sum = sum.wrapping_add(touch(value)));
+        }
+        assert_eq!(sum, requests.checksum, "what was loaded");
+    }
+
+    /// A fresh engine with all rows, in batches of a hundred.
+    fn loaded(&self, rows: &[u32]) -> (E, Load) {
+        let engine = self.fresh_engine("random");
         let (mut worst, mut made) = (0.0_f64, 0.0);
         let (cpu, written) = (measure::cpu_secs(), measure::bytes_written());
-        for rows in rows.chunks(batch_len) {
+        for rows in rows.chunks(100) {
             // Making the rows is not the engine's work.
             let begun = measure::cpu_secs_of_thread();
             let batch: Vec<_> =

@@ -3,7 +3,7 @@ use std::path::Path;
 use fjall::config::PinningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
-use super::{Batch, Engine, Reader, Setup};
+use super::{Batch, Engine, Reader, Setup, Sorted};
 
 pub struct Fjall {
     db: Database,
@@ -40,6 +40,14 @@ impl Engine for Fjall {
         // Without a mode the rows stay in a buffer of the process, and a kill loses them.
         let mode = if is_durable { PersistMode::SyncData } else { PersistMode::Buffer };
         rows.durability(Some(mode)).commit().unwrap();
+    }
+
+    fn load_sorted(&self, _: &Path, batches: &mut Sorted<'_>) {
+        let mut ingestion = self.rows.start_ingestion().unwrap();
+        for (key, value) in batches.flatten() {
+            ingestion.write(key, value).unwrap();
+        }
+        ingestion.finish().unwrap();
     }
 
     fn settle(&mut self) {

@@ -2,9 +2,9 @@ use std::ops::Bound;
 use std::path::Path;
 
 use heed::types::Bytes;
-use heed::{Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls};
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, WithoutTls};
 
-use super::{Batch, Engine, Reader, Setup};
+use super::{Batch, Engine, Reader, Setup, Sorted};
 
 type Table = Database<Bytes, Bytes>;
 
@@ -47,6 +47,16 @@ impl Engine for Lmdb {
         txn.commit().unwrap();
         if is_durable {
             self.env.force_sync().unwrap();
+        }
+    }
+
+    fn load_sorted(&self, _: &Path, batches: &mut Sorted<'_>) {
+        for batch in batches {
+            let mut txn = self.env.write_txn().unwrap();
+            for (key, value) in &batch {
+                self.table.put_with_flags(&mut txn, PutFlags::APPEND, key, value).unwrap();
+            }
+            txn.commit().unwrap();
         }
     }
 

@@ -8,7 +8,7 @@ use libmdbx::{
     WriteFlags,
 };
 
-use super::{Batch, Engine, Reader, Setup};
+use super::{Batch, Engine, Reader, Setup, Sorted};
 
 /// The database, and how often it was written to.
 pub struct Mdbx(Database<NoWriteMap>, AtomicU32);
@@ -16,6 +16,20 @@ pub struct Mdbx(Database<NoWriteMap>, AtomicU32);
 pub struct MdbxReader<'e>(Transaction<'e, RO, NoWriteMap>);
 
 type Row<'t> = (Cow<'t, [u8]>, Cow<'t, [u8]>);
+
+impl Mdbx {
+    fn put(&self, batch: &Batch, flags: WriteFlags, is_durable: bool) {
+        let txn = self.0.begin_rw_txn().unwrap();
+        let table = txn.open_table(None).unwrap();
+        for (key, value) in batch {
+            txn.put(&table, key, value, flags).unwrap();
+        }
+        txn.commit().unwrap();
+        if is_durable || self.1.fetch_add(1, Relaxed) % 500 == 499 {
+            self.0.sync(true).unwrap();
+        }
+    }
+}
 
 impl Engine for Mdbx {
     const SETTINGS: &'static str = "SAFE_NOSYNC, a sync every 500 writes, or it would use no page twice, and for a durable one; a read transaction held";
@@ -34,15 +48,11 @@ impl Engine for Mdbx {
     }
 
     fn write(&self, batch: &Batch, is_durable: bool) {
-        let txn = self.0.begin_rw_txn().unwrap();
-        let table = txn.open_table(None).unwrap();
-        for (key, value) in batch {
-            txn.put(&table, key, value, WriteFlags::UPSERT).unwrap();
-        }
-        txn.commit().unwrap();
-        if is_durable || self.1.fetch_add(1, Relaxed) % 500 == 499 {
-            self.0.sync(true).unwrap();
-        }
+        self.put(batch, WriteFlags::UPSERT, is_durable);
+    }
+
+    fn load_sorted(&self, _: &Path, batches: &mut Sorted<'_>) {
+        batches.for_each(|batch| self.put(&batch, WriteFlags::APPEND, false));
     }
 
     fn settle(&mut self) {

@@ -26,6 +26,9 @@ pub use self::tinydb::TinyDb;
 /// Keys and values of a batch.
 pub type Batch = [(Vec<u8>, Vec<u8>)];
 
+/// Batches of rows that come in the order of their keys.
+pub type Sorted<'b> = dyn Iterator<Item = Vec<(Vec<u8>, Vec<u8>)>> + 'b;
+
 /// How an engine should be set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -47,6 +50,11 @@ pub trait Engine: Sync + Sized {
     fn open(dir: &Path, setup: Setup) -> Self;
     /// Writes a batch; until a crash of the process, or also of the machine.
     fn write(&self, batch: &Batch, is_durable: bool);
+    /// Writes into an empty store what comes in the order of its keys, the way that is made for this;
+    /// `dir` is for files of its own.
+    fn load_sorted(&self, _dir: &Path, batches: &mut Sorted<'_>) {
+        batches.for_each(|batch| self.write(&batch, false));
+    }
     /// Does all that it would do by itself if nobody called, and merges what can be merged.
     fn settle(&mut self);
     fn reader(&self) -> Self::Reader<'_>;

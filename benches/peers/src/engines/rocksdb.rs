@@ -2,23 +2,24 @@ use std::path::Path;
 
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions,
-    DB, DBCompressionType, Options, WaitForCompactOptions, WriteBatch, WriteOptions,
+    DB, DBCompressionType, IngestExternalFileOptions, Options, SstFileWriter,
+    WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
-use super::{Batch, Engine, Reader, Setup};
+use super::{Batch, Engine, Reader, Setup, Sorted};
 
 /// The column family that there always is, by its name: `multi_get` wants a handle.
 const ROWS: &str = "default";
 
 /// LZ4, and a cache that holds all.
-pub struct RocksDbCached(DB);
+pub struct RocksDbCached(DB, Options);
 
 /// No compression, and reads of a map.
-pub struct RocksDbMapped(DB);
+pub struct RocksDbMapped(DB, Options);
 
 pub struct RocksDbReader<'e>(&'e DB);
 
-fn open(dir: &Path, setup: Setup, is_mapped: bool) -> DB {
+fn open(dir: &Path, setup: Setup, is_mapped: bool) -> (DB, Options) {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_bloom_filter(10.0, false);
     blocks.set_cache_index_and_filter_blocks(false);
@@ -37,7 +38,20 @@ fn open(dir: &Path, setup: Setup, is_mapped: bool) -> DB {
     }
     options.set_block_based_table_factory(&blocks);
     let rows = ColumnFamilyDescriptor::new(ROWS, options.clone());
-    DB::open_cf_descriptors(&options, dir.join("db"), [rows]).unwrap()
+    (DB::open_cf_descriptors(&options, dir.join("db"), [rows]).unwrap(), options)
+}
+
+fn load_sorted(db: &DB, options: &Options, dir: &Path, batches: &mut Sorted<'_>) {
+    let path = dir.join("sorted.sst");
+    let mut writer = SstFileWriter::create(options);
+    writer.open(&path).unwrap();
+    for (key, value) in batches.flatten() {
+        writer.put(key, value).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut options = IngestExternalFileOptions::default();
+    options.set_move_files(true);
+    db.ingest_external_file_opts(&options, vec![path]).unwrap();
 }
 
 fn write(db: &DB, batch: &Batch, is_durable: bool) {
@@ -65,11 +79,16 @@ macro_rules! engine {
             type Reader<'e> = RocksDbReader<'e>;
 
             fn open(dir: &Path, setup: Setup) -> Self {
-                Self(open(dir, setup, $is_mapped))
+                let (db, options) = open(dir, setup, $is_mapped);
+                Self(db, options)
             }
 
             fn write(&self, batch: &Batch, is_durable: bool) {
                 write(&self.0, batch, is_durable);
+            }
+
+            fn load_sorted(&self, dir: &Path, batches: &mut Sorted<'_>) {
+                load_sorted(&self.0, &self.1, dir, batches);
             }
 
             fn settle(&mut self) {

@@ -1,8 +1,8 @@
 use std::path::Path;
 
-use tinydb::{Db, Durability, Options, Snapshot, WriteBatch};
+use tinydb::{Db, Durability, Options, Snapshot, TableWriter, WriteBatch};
 
-use super::{Batch, Engine, Reader, Setup};
+use super::{Batch, Engine, Reader, Setup, Sorted};
 
 pub struct TinyDb(Db);
 
@@ -21,6 +21,17 @@ impl Engine for TinyDb {
         }
         let durability = if is_durable { Durability::Sync } else { Durability::Buffered };
         self.0.write_with(&rows, durability).unwrap();
+    }
+
+    fn load_sorted(&self, dir: &Path, batches: &mut Sorted<'_>) {
+        let path = dir.join("sorted.table");
+        let mut writer = TableWriter::create(&path, &Options::new()).unwrap();
+        for (key, value) in batches.flatten() {
+            writer.put(key, value).unwrap();
+        }
+        writer.finish().unwrap();
+        self.0.ingest(&[&path]).unwrap();
+        std::fs::remove_file(path).unwrap();
     }
 
     fn settle(&mut self) {
