@@ -7,7 +7,7 @@ use tinydb::internals::{CrashMode, Fault, SimDisk};
 use tinydb::{CompactionStyle, Durability, Error, Options, ReadMode, merge};
 
 use crate::support::{Draw, ManualClock, Seed, first_seed, runs};
-use crate::workload::Step::{Compact, Flush, Reopen, Sync, WaitIdle, Write};
+use crate::workload::Step::{Compact, Flush, Ingest, Reopen, Sync, WaitIdle, Write};
 use crate::workload::{History, Script, Step, open};
 
 const BUFFERED: Step = Write(Durability::Buffered);
@@ -37,6 +37,10 @@ fn scripts() -> Vec<Script> {
     let compacted_and_opened = turns(&[BUFFERED, Compact, SYNCED, Reopen], 3);
     let synced_and_flushed = turns(&[SYNCED, SYNCED, Flush], 4);
     let rests = turns(&[BUFFERED, Flush, SYNCED, WaitIdle], 4);
+    let ingested = [
+        BUFFERED, Ingest, SYNCED, BUFFERED, Ingest, Flush, Ingest, BUFFERED, Reopen, Ingest,
+        Compact, BUFFERED, Ingest, BUFFERED,
+    ];
     vec![
         Script::new(&small, 30),
         Script::new(&flushed, 200),
@@ -51,6 +55,7 @@ fn scripts() -> Vec<Script> {
         // A range delete sets the memtable aside.
         Script::new(&turns(&[BUFFERED], 12), 3_000),
         Script::new(&turns(&[SYNCED], 8), 20_000),
+        Script::new(&ingested, 200),
     ]
 }
 

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tinydb::{Cursor, Db, Durability, Entry, Iter, Options, Snapshot, WriteBatch, merge};
+use tinydb::merge;
+use tinydb::{Cursor, Db, Durability, Entry, Iter, Options, Snapshot, TableWriter, WriteBatch};
 
 use crate::support::{Draw, ManualClock, Place, SETUPS, Seed, Setup, check_directory};
 use crate::support::{first_seed, runs};
@@ -425,7 +426,8 @@ impl Run {
             }
             90..=92 => self.clock.advance(self.draw.next() % 10),
             93 => self.db().sync().unwrap(),
-            94 | 95 => self.db().flush().unwrap(),
+            94 => self.db().flush().unwrap(),
+            95 => self.ingest(),
             96 => self.merge(),
             97 => self.check_all(),
             _ => self.reopen(),
@@ -467,6 +469,35 @@ impl Run {
         }
         for change in &changes {
             self.model.apply(change, self.clock.now_secs());
+        }
+    }
+
+    /// Ingests some rows in up to three tables.
+    fn ingest(&mut self) {
+        let count = 1 + self.draw.below(12);
+        let rows: BTreeMap<_, _> =
+            (0..count).map(|_| (key(&mut self.draw), value(&mut self.draw))).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        let mut rest = rows.iter().peekable();
+        while rest.peek().is_some() {
+            let path = dir.path().join(paths.len().to_string());
+            let mut writer = TableWriter::create(&path, &self.options()).unwrap();
+            for (key, value) in rest.by_ref().take(rows.len().div_ceil(3)) {
+                writer.put(key, value).unwrap();
+            }
+            writer.finish().unwrap();
+            paths.insert(self.draw.below(paths.len() + 1), path);
+        }
+        let db = self.db.as_ref().unwrap();
+        db.ingest(&paths).unwrap();
+        // All rows have one seqno, and it is larger than all before.
+        let seqno = db.stats().last_seqno;
+        assert!(seqno > self.model.last_seqno);
+        self.model.last_seqno = seqno;
+        for (key, value) in rows {
+            let base = Some((value, 0));
+            self.model.rows.insert(key, Cell { base, operands: Vec::new(), seqno });
         }
     }
 

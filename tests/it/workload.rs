@@ -1,11 +1,13 @@
 //! A small workload whose every state is known, and what must hold when it is found again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tinydb::internals::SimDisk;
-use tinydb::{Db, Durability, Options, Result, WriteBatch};
+use tinydb::{Db, Durability, Options, Result, TableWriter, WriteBatch};
 
 use crate::support::{ManualClock, check_directory, dump};
 
@@ -27,6 +29,8 @@ const BRIEFLY: Duration = Duration::from_secs(10);
 pub(crate) enum Step {
     /// Writes the next batch.
     Write(Durability),
+    /// Ingests what the next batch would leave of its keys, as two tables.
+    Ingest,
     Sync,
     Flush,
     /// Merges everything.
@@ -40,10 +44,18 @@ pub(crate) enum Step {
 /// The batches, and the state after each of them; the first state is the empty one.
 pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
-    batches: Vec<WriteBatch>,
+    batches: Vec<Batch>,
     states: Vec<Rows>,
-    /// The last seqno after each batch.
+    /// The last seqno after each batch, or a smaller one.
     seqnos: Vec<u64>,
+    /// Where the tables are.
+    dir: TempDir,
+}
+
+/// What is written at once.
+enum Batch {
+    Operations(WriteBatch),
+    Tables([PathBuf; 2]),
 }
 
 /// What a run was told: the numbers of batches, counted from 1.
@@ -65,10 +77,14 @@ impl Script {
             batches: Vec::new(),
             states: vec![Rows::new()],
             seqnos: vec![0],
+            dir: tempfile::tempdir().unwrap(),
         };
-        let writes = steps.iter().filter(|step| matches!(step, Step::Write(_))).count();
-        for number in 1..=writes {
+        let writes = steps.iter().filter(|step| matches!(step, Step::Write(_) | Step::Ingest));
+        for (number, step) in (1..).zip(writes) {
             script.add_batch(number, value_len);
+            if let Step::Ingest = step {
+                script.make_tables(number);
+            }
         }
         script
     }
@@ -112,8 +128,30 @@ impl Script {
         batch.put(MARK, number.to_string());
         rows.insert(MARK.to_vec(), number.to_string().into_bytes());
         self.seqnos.push(self.seqnos[number - 1] + batch.len() as u64);
-        self.batches.push(batch);
+        self.batches.push(Batch::Operations(batch));
         self.states.push(rows);
+    }
+
+    /// Makes tables of the last batch, which then neither deletes nor merges, and lets nothing expire:
+    /// what else it changed is put as it is after it.
+    fn make_tables(&mut self, number: usize) {
+        let (before, mut rows) = (&self.states[number - 1], self.states[number].clone());
+        rows.retain(|key, value| {
+            !key.starts_with(BRIEF.as_bytes()) && before.get(key) != Some(value)
+        });
+        let half = rows.len() / 2;
+        let paths = [0, 1].map(|part| self.dir.path().join(format!("{number}.{part}")));
+        for (path, part) in paths.iter().zip([0..half, half..rows.len()]) {
+            let mut writer = TableWriter::create(path, &Options::new()).unwrap();
+            for (key, value) in rows.iter().skip(part.start).take(part.len()) {
+                writer.put(key, value).unwrap();
+            }
+            writer.finish().unwrap();
+        }
+        self.states[number] = before.clone();
+        self.states[number].extend(rows);
+        self.seqnos[number] = self.seqnos[number - 1] + 1;
+        self.batches[number - 1] = Batch::Tables(paths);
     }
 
     pub(crate) fn batch_count(&self) -> usize {
@@ -135,11 +173,11 @@ impl Script {
         let mut db = open(disk, options)?;
         for step in &self.steps {
             match step {
-                Step::Write(durability) => {
+                Step::Write(_) | Step::Ingest => {
                     history.attempted += 1;
-                    db.write_with(&self.batches[history.attempted - 1], *durability)?;
+                    let is_durable = self.write(&db, history.attempted, step)?;
                     history.acked = history.attempted;
-                    if *durability == Durability::Sync {
+                    if is_durable {
                         history.durable = history.acked;
                     }
                     continue;
@@ -165,6 +203,18 @@ impl Script {
         Ok(())
     }
 
+    /// Writes a batch as its step says, and tells whether it is durable then.
+    fn write(&self, db: &Db, number: usize, step: &Step) -> Result<bool> {
+        match (&self.batches[number - 1], step) {
+            (Batch::Operations(batch), Step::Write(durability)) => {
+                db.write_with(batch, *durability)?;
+                Ok(*durability == Durability::Sync)
+            }
+            (Batch::Tables(paths), _) => db.ingest(paths).map(|()| true),
+            (Batch::Operations(_), other) => panic!("{other:?} writes no batch"),
+        }
+    }
+
     /// Runs all steps, each again after an error, and says how many calls failed. A write that
     /// failed for good ends the run, as nothing later may be acknowledged then.
     pub(crate) fn insist(&self, disk: &SimDisk, options: &Options, history: &mut History) -> usize {
@@ -184,15 +234,17 @@ impl Script {
         for step in &self.steps {
             let handle = db.clone().unwrap();
             let durable = match step {
-                Step::Write(durability) => {
+                Step::Write(_) | Step::Ingest => {
                     let number = history.acked + 1;
                     history.attempted = number;
-                    let batch = &self.batches[number - 1];
-                    if !again(&mut || handle.write_with(batch, *durability)) {
+                    let mut is_durable = false;
+                    let mut write =
+                        || self.write(&handle, number, step).map(|durable| is_durable = durable);
+                    if !again(&mut write) {
                         break;
                     }
                     history.acked = number;
-                    *durability == Durability::Sync
+                    is_durable
                 }
                 Step::Sync => again(&mut || handle.sync()),
                 Step::Flush => again(&mut || handle.flush()),

@@ -11,7 +11,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use super::picker::{Plan, Policy, Running, Situation, pick};
-use super::shape::Shape;
+use super::places::level_for;
+use super::shape::{Shape, Span};
 use crate::format::manifest::TableRecord;
 
 /// A tree whose keys are numbers and whose values are seqnos.
@@ -65,6 +66,28 @@ impl Model {
     /// Writes these keys and makes a table of them.
     pub(super) fn flush(&mut self, keys: impl IntoIterator<Item = u64>) {
         self.put(0, keys);
+    }
+
+    /// Adds a table from outside with these keys where a place is for it; `meanwhile` other jobs may
+    /// begin, but none ends.
+    pub(super) fn ingest(
+        &mut self,
+        keys: impl IntoIterator<Item = u64>,
+        meanwhile: impl FnOnce(&mut Self),
+    ) {
+        let keys: Vec<_> = keys.into_iter().collect();
+        let smallest = key_bytes(*keys.iter().min().unwrap());
+        let largest = key_bytes(*keys.iter().max().unwrap());
+        let running: Vec<_> = self.jobs.iter().map(|job| job.running.clone()).collect();
+        let span = Span { smallest: &smallest, largest: &largest };
+        let level = level_for(&self.shape(), &self.policy, &running, span);
+        let plan = Plan::rewrite(Vec::new(), level);
+        let running = Running { inputs: Vec::new(), output_level: level, smallest, largest };
+        let place = self.jobs.len();
+        self.jobs.push(Job { plan, running, rest_len: 0 });
+        meanwhile(self);
+        self.jobs.remove(place);
+        self.put(level, keys);
     }
 
     /// Adds a table whose rows are newer than all others; below level 0 only while it is true of

@@ -8,7 +8,8 @@ use rand::{Rng, SeedableRng};
 use super::deleted::{Covered, pick_partly};
 use super::model::{Model, key_bytes};
 use super::picker::{Plan, Policy, Reason, Running, Situation, pick, pick_all, pick_range};
-use super::shape::Shape;
+use super::places::level_for;
+use super::shape::{Shape, Span};
 use crate::format::manifest::TableRecord;
 use crate::options::CompactionStyle::{self, Leveled, Manual, SizeTiered};
 
@@ -247,6 +248,42 @@ fn a_plan_stays_clear_of_running_jobs() {
     check(&format!("{eight} {below}"), &[10, 11], 6, "none");
     let many = format!("{eight} a-z:9 a-z:9 a-z:9 a-z:9 a-z:9 {below}");
     check(&many, &[15, 16], 6, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 > 4 level-0");
+}
+
+#[test]
+fn a_newcomer_goes_as_deep_as_it_can() {
+    #[track_caller]
+    fn check(style: CompactionStyle, shape: &str, running: &[(&str, u32)], want: u32) {
+        let tables = tables(shape);
+        let running = running.iter().map(|(keys, output_level)| {
+            let (smallest, largest) = keys.split_once('-').unwrap();
+            let (smallest, largest) = (smallest.into(), largest.into());
+            Running { inputs: Vec::new(), output_level: *output_level, smallest, largest }
+        });
+        let running: Vec<_> = running.collect();
+        let span = Span { smallest: b"k", largest: b"m" };
+        let level = level_for(&Shape::of(tables.iter()), &policy(style), &running, span);
+        assert_eq!(level, want, "{style:?} {shape} beside {running:?}");
+    }
+    check(Leveled, "", &[], 6);
+    check(Manual, "", &[], 6);
+    check(SizeTiered, "", &[], 63);
+    // Over nothing it joins the last run, also where tables lie around it.
+    check(Leveled, "0 a-j:9 n-z:9 | 5 a-j:9 n-z:9 | 6 a-j:9 n-z:9", &[], 6);
+    check(SizeTiered, "0 a-j:9 | 61 a-j:9 n-z:9 | 62 n-z:9", &[], 62);
+    check(Leveled, "5 a-j:9", &[], 5);
+    // Over others it stays above them, in a run that there is or in a new one.
+    check(Leveled, "0 a-k:9 n-z:9 | 6 a-j:9", &[], 0);
+    check(Leveled, "4 a-j:9 | 5 n-z:9 | 6 m-z:9", &[], 5);
+    check(Leveled, "3 a-j:9 | 6 m-z:9", &[], 3);
+    check(Leveled, "6 m-z:9", &[], 5);
+    check(SizeTiered, "61 m-z:9 | 62 n-z:9", &[], 60);
+    check(Leveled, "1 m-z:9 | 6 n-z:9", &[], 0);
+    // A job may bring a table over its keys in there, though it takes none that has them.
+    check(Leveled, "0 a-b:9 y-z:9", &[("a-z", 6)], 0);
+    check(Leveled, "4 n-z:9 | 5 a-b:9 y-z:9 | 6 a-b:9", &[("a-z", 6)], 5);
+    check(Leveled, "4 n-z:9 | 5 a-b:9 y-z:9 | 6 a-b:9", &[("a-z", 5)], 4);
+    check(Leveled, "0 a-b:9 y-z:9", &[("a-j", 6), ("n-z", 6)], 6);
 }
 
 #[test]

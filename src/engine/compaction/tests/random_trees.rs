@@ -24,11 +24,20 @@ fn random_tree(rng: &mut StdRng) -> Model {
     model
 }
 
-fn random_flush(rng: &mut StdRng, model: &mut Model) {
+fn random_keys(rng: &mut StdRng) -> Vec<u64> {
     let start = rng.random_range(0..KEYS);
     let end = (start + rng.random_range(1..KEYS)).min(KEYS);
-    let keys: Vec<_> = (0..rng.random_range(1..9)).map(|_| rng.random_range(start..end)).collect();
-    model.flush(keys);
+    (0..rng.random_range(1..9)).map(|_| rng.random_range(start..end)).collect()
+}
+
+fn random_flush(rng: &mut StdRng, model: &mut Model) {
+    model.flush(random_keys(rng));
+}
+
+fn random_plan(rng: &mut StdRng, model: &mut Model) {
+    if let Some(plan) = model.pick(rng.random(), random_credit(rng)) {
+        model.begin(plan);
+    }
 }
 
 fn random_credit(rng: &mut StdRng) -> u64 {
@@ -59,10 +68,14 @@ fn jobs_at_once_never_hide_a_newer_row_or_overlap() {
         for _ in 0..80 {
             match rng.random_range(0..8) {
                 0..=1 => random_flush(rng, &mut model),
-                2..=4 if model.jobs.len() < 4 => {
-                    if let Some(plan) = model.pick(rng.random(), random_credit(rng)) {
-                        model.begin(plan);
-                    }
+                2..=3 if model.jobs.len() < 4 => random_plan(rng, &mut model),
+                4 => {
+                    model.ingest(random_keys(rng), |model| {
+                        if rng.random() {
+                            random_plan(rng, model);
+                        }
+                    });
+                    model.check();
                 }
                 // Each style goes on from what another one left.
                 5 if rng.random_range(0..20) == 0 => {
