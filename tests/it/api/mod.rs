@@ -13,6 +13,7 @@ mod multi_get;
 mod opening;
 mod operators;
 mod range_delete;
+mod table_writer;
 mod threads;
 
 use std::path::Path;
