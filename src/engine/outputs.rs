@@ -29,7 +29,6 @@ pub(super) struct Outputs<'e> {
     cuts: std::vec::IntoIter<Vec<u8>>,
     next_cut: Option<Vec<u8>>,
     writer: Option<TableWriter>,
-    last_key: Vec<u8>,
     infos: Vec<TableInfo>,
     /// What the first table gets besides rows.
     range_tombstones: Option<Arc<RangeTombstones>>,
@@ -40,8 +39,8 @@ impl<'e> Outputs<'e> {
     pub(super) fn new(engine: &'e Engine, cuts: Vec<Vec<u8>>) -> Self {
         let mut cuts = cuts.into_iter();
         let next_cut = cuts.next();
-        let (last_key, infos) = (Vec::new(), Vec::new());
-        Self { engine, cuts, next_cut, writer: None, last_key, infos, range_tombstones: None }
+        let infos = Vec::new();
+        Self { engine, cuts, next_cut, writer: None, infos, range_tombstones: None }
     }
 
     /// Keeps the newest of these for each key in the first table, whatever its keys: a range
@@ -61,7 +60,7 @@ impl<'e> Outputs<'e> {
     ///
     /// `Io` from writing.
     pub(super) fn add(&mut self, row: &Row<'_>) -> Result<()> {
-        let new_key = self.writer.is_none() || self.last_key != row.key;
+        let new_key = self.writer.as_ref().is_some_and(|writer| writer.largest() != row.key);
         if new_key && self.ends_before(row.key) {
             self.finish_table()?;
         }
@@ -74,12 +73,7 @@ impl<'e> Outputs<'e> {
             }
             writer
         };
-        writer.add(&*self.engine.storage, row)?;
-        if new_key {
-            self.last_key.clear();
-            self.last_key.extend_from_slice(row.key);
-        }
-        Ok(())
+        writer.add(&*self.engine.storage, row)
     }
 
     /// Whether the open table ends before a new key.

@@ -166,7 +166,7 @@ impl Table {
             if row == 0 {
                 self.verify_start(index, base, &key, seen)?;
             }
-            self.walk_row(&block, base, row, &key, seen, visitor)?;
+            self.walk_row(&block, base, row, &mut key, seen, visitor)?;
         }
         seen.continues = block.layout().continues();
         seen.some_continue |= seen.continues;
@@ -200,7 +200,7 @@ impl Table {
         block: &DataBlock<'_>,
         base: u64,
         row: u32,
-        key: &[u8],
+        key: &mut Vec<u8>,
         seen: &mut Seen,
         visitor: &mut V,
     ) -> Result<()> {
@@ -225,7 +225,7 @@ impl Table {
             }
         }
         seen.row_count += 1;
-        seen.key_count += u64::from(first || seen.last_key != key);
+        seen.key_count += u64::from(first || seen.last_key != *key);
         seen.delete_count += u64::from(kind == Kind::Delete);
         seen.merge_count += u64::from(kind == Kind::Merge);
         let expires_at = block.expires_at(row).map_err(broken)?;
@@ -241,10 +241,9 @@ impl Table {
         if first {
             seen.first_key.extend_from_slice(key);
         }
-        seen.last_key.clear();
-        seen.last_key.extend_from_slice(key);
         seen.last_seqno = seqno;
-        visitor.take(&Row { key, seqno, kind, expires_at, value: &value })
+        std::mem::swap(&mut seen.last_key, key);
+        visitor.take(&Row { key: &seen.last_key, seqno, kind, expires_at, value: &value })
     }
 
     /// Checks a reference, its number, and its value, which it returns.

@@ -144,6 +144,13 @@ impl Shape {
             + self.value_bytes;
         len.next_multiple_of(64)
     }
+
+    /// The same, if there can be such a block.
+    fn possible_len(&self) -> Option<usize> {
+        let len = self.len();
+        let possible = u16::try_from(self.row_count).is_ok() && len as u64 <= MAX_BLOCK_LEN;
+        possible.then_some(len)
+    }
 }
 
 /// Builds one block after the other; its buffers are kept.
@@ -153,19 +160,26 @@ impl Shape {
 pub struct BlockBuilder {
     shape: Shape,
     first_key: Vec<u8>,
-    last_key: Vec<u8>,
     /// Of each key what comes after the prefix that the block had when the key was added. The
     /// prefix only ever gets shorter, so what is missing at the end stands in the first key.
     suffixes: Vec<u8>,
-    suffix_ends: Vec<usize>,
-    /// How long that prefix was.
-    skipped_lens: Vec<usize>,
     values: Vec<u8>,
-    value_ends: Vec<usize>,
-    fingerprints: Vec<u8>,
-    seqnos: Vec<u64>,
-    kinds: Vec<u8>,
-    expiries: Vec<u64>,
+    rows: Vec<Added>,
+}
+
+/// What a row is besides its key and its value.
+#[derive(Clone, Copy, Debug)]
+struct Added {
+    /// Where its suffix ends.
+    suffix_end: usize,
+    /// How much of its key the suffix lacks.
+    skipped_len: usize,
+    /// Where its value ends.
+    value_end: usize,
+    seqno: u64,
+    expires_at: u64,
+    kind: u8,
+    fingerprint: u8,
 }
 
 impl Default for BlockBuilder {
@@ -173,16 +187,9 @@ impl Default for BlockBuilder {
         Self {
             shape: Shape::EMPTY,
             first_key: Vec::new(),
-            last_key: Vec::new(),
             suffixes: Vec::new(),
-            suffix_ends: Vec::new(),
-            skipped_lens: Vec::new(),
             values: Vec::new(),
-            value_ends: Vec::new(),
-            fingerprints: Vec::new(),
-            seqnos: Vec::new(),
-            kinds: Vec::new(),
-            expiries: Vec::new(),
+            rows: Vec::new(),
         }
     }
 }
@@ -215,16 +222,16 @@ impl BlockBuilder {
     /// Bytes of the block with one more row; `None` if a block can't hold that row as well.
     #[must_use]
     pub fn len_with(&self, row: &Row<'_>, out_of_line: bool) -> Option<usize> {
-        let shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
-        let len = shape.len();
-        let possible = u16::try_from(shape.row_count).is_ok() && len as u64 <= MAX_BLOCK_LEN;
-        possible.then_some(len)
+        self.shape.with(row, out_of_line, self.shared_len(row.key)).possible_len()
     }
 
-    /// The key of the last row; empty without rows.
-    #[must_use]
-    pub fn last_key(&self) -> &[u8] {
-        &self.last_key
+    /// The key of the last row, in `buffer`; empty without rows.
+    pub fn read_last_key(&self, buffer: &mut Vec<u8>) {
+        let start = self.rows.iter().rev().nth(1).map_or(0, |before| before.suffix_end);
+        let skipped_len = self.rows.last().map_or(0, |last| last.skipped_len);
+        buffer.clear();
+        buffer.extend_from_slice(self.first_key.get(..skipped_len).unwrap_or_default());
+        buffer.extend_from_slice(self.suffixes.get(start..).unwrap_or_default());
     }
 
     /// How much of the prefix a key has.
@@ -235,7 +242,7 @@ impl BlockBuilder {
     /// Bytes that the builder holds of keys and values.
     #[cfg(test)]
     pub(super) fn held_len(&self) -> usize {
-        self.first_key.len() + self.last_key.len() + self.suffixes.len() + self.values.len()
+        self.first_key.len() + self.suffixes.len() + self.values.len()
     }
 
     fn prefix(&self) -> &[u8] {
@@ -247,22 +254,46 @@ impl BlockBuilder {
     /// Rows must come in the order of their internal keys.
     /// `hash` is that of the key; with `out_of_line` the value is a reference of chapter 03.
     pub fn push(&mut self, row: &Row<'_>, out_of_line: bool, hash: u64) {
-        self.shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
-        if self.shape.row_count == 1 {
+        let shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
+        self.push_shaped(shape, row, out_of_line, hash);
+    }
+
+    /// As [`push`](Self::push), if the block is no longer than `most_len` then, or has no row yet;
+    /// whether the row was added.
+    pub fn push_within(
+        &mut self,
+        row: &Row<'_>,
+        out_of_line: bool,
+        hash: u64,
+        most_len: usize,
+    ) -> bool {
+        let shape = self.shape.with(row, out_of_line, self.shared_len(row.key));
+        let fits = self.is_empty() || shape.possible_len().is_some_and(|len| len <= most_len);
+        if fits {
+            self.push_shaped(shape, row, out_of_line, hash);
+        }
+        fits
+    }
+
+    /// Adds a row with which the block has this shape.
+    #[inline]
+    fn push_shaped(&mut self, shape: Shape, row: &Row<'_>, out_of_line: bool, hash: u64) {
+        self.shape = shape;
+        if shape.row_count == 1 {
             self.first_key.extend_from_slice(row.key);
         }
-        self.last_key.clear();
-        self.last_key.extend_from_slice(row.key);
-        let skipped_len = self.shape.prefix_len;
+        let skipped_len = shape.prefix_len;
         self.suffixes.extend_from_slice(row.key.get(skipped_len..).unwrap_or_default());
-        self.suffix_ends.push(self.suffixes.len());
-        self.skipped_lens.push(skipped_len);
         self.values.extend_from_slice(row.value);
-        self.value_ends.push(self.values.len());
-        self.fingerprints.push(fingerprint(hash));
-        self.seqnos.push(row.seqno);
-        self.kinds.push(row.kind as u8 | if out_of_line { KIND_OUT_OF_LINE } else { 0 });
-        self.expiries.push(row.expires_at);
+        self.rows.push(Added {
+            suffix_end: self.suffixes.len(),
+            skipped_len,
+            value_end: self.values.len(),
+            seqno: row.seqno,
+            expires_at: row.expires_at,
+            kind: row.kind as u8 | if out_of_line { KIND_OUT_OF_LINE } else { 0 },
+            fingerprint: fingerprint(hash),
+        });
     }
 
     /// Appends the block to `out` and forgets its rows. The checksum is left zero for [`seal`].
@@ -274,40 +305,43 @@ impl BlockBuilder {
         }
         let start = out.len();
         out.extend_from_slice(self.header(continues).as_bytes());
-        out.extend_from_slice(&self.fingerprints);
+        out.extend(self.rows.iter().map(|row| row.fingerprint));
         out.resize(start + HEADER_LEN + self.shape.row_count.next_multiple_of(16), 0);
         let prefix_len = self.shape.prefix_len;
         if self.shape.key_stride() == VARIABLE_KEYS {
-            let ends = self.skipped_lens.iter().zip(&self.suffix_ends).scan(
-                0,
-                |regained_len, (skipped_len, end)| {
-                    *regained_len += skipped_len - prefix_len;
-                    Some(*regained_len + end)
-                },
-            );
+            let ends = self.rows.iter().scan(0, |regained_len, row| {
+                *regained_len += row.skipped_len - prefix_len;
+                Some(*regained_len + row.suffix_end)
+            });
             push_offsets(out, ends, self.shape.is_wide());
         }
         if self.shape.value_stride() == VARIABLE_VALUES {
-            push_offsets(out, self.value_ends.iter().copied(), self.shape.is_wide());
+            let ends = self.rows.iter().map(|row| row.value_end);
+            push_offsets(out, ends, self.shape.is_wide());
         }
         out.extend_from_slice(self.prefix());
         if let Some(width) = self.shape.seqno_width() {
             let base = self.shape.seqnos.min;
-            push_numbers(out, base, width, self.seqnos.iter().map(|seqno| seqno - base));
+            push_numbers(out, base, width, self.rows.iter().map(|row| row.seqno - base));
         }
         if self.shape.has_kinds {
-            out.extend_from_slice(&self.kinds);
+            out.extend(self.rows.iter().map(|row| row.kind));
         }
         if let Some(width) = self.shape.expiry_width() {
             let base = self.shape.expiries.min;
-            let delta = |expiry: &u64| if *expiry == 0 { 0 } else { expiry - base + 1 };
-            push_numbers(out, base, width, self.expiries.iter().map(delta));
+            let delta = |row: &Added| match row.expires_at {
+                0 => 0,
+                expiry => expiry - base + 1,
+            };
+            push_numbers(out, base, width, self.rows.iter().map(delta));
         }
         let mut start_of_suffix = 0;
-        for (skipped_len, end) in self.skipped_lens.iter().zip(&self.suffix_ends) {
-            out.extend_from_slice(self.first_key.get(prefix_len..*skipped_len).unwrap_or_default());
-            out.extend_from_slice(self.suffixes.get(start_of_suffix..*end).unwrap_or_default());
-            start_of_suffix = *end;
+        for row in &self.rows {
+            let regained = self.first_key.get(prefix_len..row.skipped_len);
+            out.extend_from_slice(regained.unwrap_or_default());
+            let suffix = self.suffixes.get(start_of_suffix..row.suffix_end);
+            out.extend_from_slice(suffix.unwrap_or_default());
+            start_of_suffix = row.suffix_end;
         }
         out.extend_from_slice(&self.values);
         out.resize(start + self.shape.len(), 0);
@@ -346,16 +380,9 @@ impl BlockBuilder {
     fn clear(&mut self) {
         self.shape = Shape::EMPTY;
         self.first_key.clear();
-        self.last_key.clear();
         self.suffixes.clear();
-        self.suffix_ends.clear();
-        self.skipped_lens.clear();
         self.values.clear();
-        self.value_ends.clear();
-        self.fingerprints.clear();
-        self.seqnos.clear();
-        self.kinds.clear();
-        self.expiries.clear();
+        self.rows.clear();
     }
 }
 

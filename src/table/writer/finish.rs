@@ -21,7 +21,7 @@ impl TableWriter {
     /// Writes what is left of the blocks and all that stands behind them, and syncs the file.
     pub(super) fn write_rest(&mut self, storage: &dyn Storage) -> Result<()> {
         if !self.builder.is_empty() {
-            self.finish_block(false)?;
+            self.finish_block(None)?;
         }
         self.place_blocks()?;
         let data_offset = REGION_ALIGN.max(self.settings.block_size as u64);

@@ -63,6 +63,7 @@ pub struct TableWriter {
     offsets: Vec<u64>,
     data_len: u64,
     first_of_block: Vec<u8>,
+    last_of_block: Vec<u8>,
     hashes: Vec<u64>,
     last_hash: u64,
     min_key_len: usize,
@@ -104,6 +105,7 @@ impl TableWriter {
             offsets: Vec::new(),
             data_len: 0,
             first_of_block: Vec::new(),
+            last_of_block: Vec::new(),
             hashes: Vec::new(),
             last_hash: 0,
             min_key_len: usize::MAX,
@@ -254,21 +256,23 @@ impl TableWriter {
     }
 
     fn add_to_block(&mut self, row: &Row<'_>, out_of_line: bool) -> Result<()> {
-        let fits = self.builder.len_with(row, out_of_line);
-        if !self.builder.is_empty() && fits.is_none_or(|len| len > self.settings.block_size) {
-            let continues = self.builder.last_key() == row.key;
-            self.finish_block(continues)?;
+        let (hash, most_len) = (self.last_hash, self.settings.block_size);
+        if !self.builder.push_within(row, out_of_line, hash, most_len) {
+            self.finish_block(Some(row.key))?;
+            self.builder.push(row, out_of_line, hash);
         }
-        if self.builder.is_empty() {
+        if self.builder.row_count() == 1 {
             self.first_of_block.clear();
             self.first_of_block.extend_from_slice(row.key);
         }
-        self.builder.push(row, out_of_line, self.last_hash);
         Ok(())
     }
 
-    fn finish_block(&mut self, continues: bool) -> Result<()> {
-        self.index.push(&self.first_of_block, self.builder.last_key());
+    /// Ends the block; `next_key` is that of the row that comes behind it, if one does.
+    fn finish_block(&mut self, next_key: Option<&[u8]>) -> Result<()> {
+        self.builder.read_last_key(&mut self.last_of_block);
+        let continues = next_key == Some(&self.last_of_block);
+        self.index.push(&self.first_of_block, &self.last_of_block);
         self.builder.finish(continues, &mut self.pending);
         self.pending_ends.push(self.pending.len());
         if self.pending.len() >= WRITE_LEN {

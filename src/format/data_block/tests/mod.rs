@@ -53,18 +53,20 @@ fn delete(key: &[u8], seqno: u64) -> Stored {
 /// The sealed block of these rows. The builder must have foreseen its length after every row.
 #[track_caller]
 fn encode(rows: &[Stored], continues: bool) -> Vec<u8> {
-    let mut builder = BlockBuilder::new();
+    let (mut builder, mut last_key) = (BlockBuilder::new(), Vec::new());
     for stored in rows {
         let foreseen = builder.len_with(&stored.row(), stored.out_of_line);
         builder.push(&stored.row(), stored.out_of_line, hash_key(&stored.key, HASH_SEED));
         assert_eq!(foreseen, Some(builder.block_len()));
-        assert_eq!(builder.last_key(), stored.key);
+        builder.read_last_key(&mut last_key);
+        assert_eq!(last_key, stored.key);
     }
     let (row_count, block_len) = (builder.row_count(), builder.block_len());
     assert_eq!(row_count, rows.len());
     let mut out = vec![0xEE; 64];
     builder.finish(continues, &mut out);
-    assert!(builder.is_empty() && builder.block_len() == 0 && builder.last_key().is_empty());
+    builder.read_last_key(&mut last_key);
+    assert!(builder.is_empty() && builder.block_len() == 0 && last_key.is_empty());
     let mut block = out.split_off(64);
     assert_eq!(block.len(), block_len);
     seal(&mut block, FILE_ID, OFFSET);
