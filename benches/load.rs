@@ -217,7 +217,9 @@ fn report_sorted() {
         let mut batch = WriteBatch::new();
         for rows in rows.chunks(1_000) {
             batch.clear();
-            rows.iter().for_each(|(key, value)| _ = batch.put(key, value));
+            for (key, value) in rows {
+                batch.put(key, value);
+            }
             db.write(&batch).expect("a write");
         }
         db.flush().expect("a flush");
@@ -225,7 +227,9 @@ fn report_sorted() {
     let (db, path) = (open("ingested"), dir.path().join("rows.table"));
     step("sorted, TableWriter", count, || {
         let mut writer = TableWriter::create(&path, &Options::new()).expect("a free path");
-        rows.iter().for_each(|(key, value)| writer.put(key, value).expect("a larger key"));
+        for (key, value) in &rows {
+            writer.put(key, value).expect("a larger key");
+        }
         writer.finish().expect("a table");
     });
     step("sorted, and ingest", count, || db.ingest(&[&path]).expect("a sound table"));

@@ -115,12 +115,12 @@ impl Engine {
         let places = self.take_places(&mut records);
         let added = records.into_iter().map(|record| self.handle_of(record)).collect();
         let edit = Edit { added, last_seqno: seqno, ..Edit::default() };
-        let published = self.publish_edit(&mut publisher, edit);
-        if published.is_ok() || self.poison.get().is_some() {
+        let outcome = self.publish_edit(&mut publisher, edit);
+        if outcome.is_ok() || self.poison.get().is_some() {
             // A manifest names them, or may do so.
             copies.infos.clear();
         }
-        published?;
+        outcome?;
         writer.next_seqno = next_seqno;
         // Only now does anybody see a row of them.
         self.visible.store(seqno, Ordering::Release);

@@ -60,8 +60,7 @@ impl<'e> Outputs<'e> {
     ///
     /// `Io` from writing.
     pub(super) fn add(&mut self, row: &Row<'_>) -> Result<()> {
-        let new_key = self.writer.as_ref().is_some_and(|writer| writer.largest() != row.key);
-        if new_key && self.ends_before(row.key) {
+        if self.may_end_before(row.key) && self.has_not(row.key) {
             self.finish_table()?;
         }
         let writer = if let Some(writer) = &mut self.writer {
@@ -76,8 +75,14 @@ impl<'e> Outputs<'e> {
         writer.add(&*self.engine.storage, row)
     }
 
-    /// Whether the open table ends before a new key.
-    fn ends_before(&mut self, key: &[u8]) -> bool {
+    /// Whether the key of the last row is another one.
+    fn has_not(&self, key: &[u8]) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.largest() != key)
+    }
+
+    /// Whether the open table ends before a key, if that is a new one. A cut is met by the first
+    /// row of a key only.
+    fn may_end_before(&mut self, key: &[u8]) -> bool {
         let mut is_cut = false;
         while self.next_cut.as_deref().is_some_and(|cut| cut <= key) {
             self.next_cut = self.cuts.next();

@@ -21,7 +21,7 @@ use crate::format::checksum::hash_key;
 use crate::format::data_block::{self, DataBlock};
 use crate::format::filter::{self, Filter};
 use crate::format::index::{self, shortest_separator};
-use crate::format::row::{Kind, Row, compare, shared_len};
+use crate::format::row::{Kind, Row, shared_len};
 use crate::format::table_file::{self, FOOTER_LEN, HEADER_LEN, REGION_ALIGN, REGION_PROPERTIES};
 use crate::format::value_ref::{VALUE_ALIGN, ValueRef};
 use crate::storage::Slice;
@@ -208,7 +208,8 @@ impl Table {
         let (kind, out_of_line) = block.kind(row).map_err(broken)?;
         let seqno = block.seqno(row).map_err(broken)?;
         let first = seen.row_count == 0;
-        if !first && compare(&seen.last_key, seen.last_seqno, key, seqno).is_ge() {
+        let by_key = seen.last_key.as_slice().cmp(key);
+        if !first && by_key.then(seqno.cmp(&seen.last_seqno)).is_ge() {
             return Err(self.corrupt(base, table_file::ORDER.broken(0)));
         }
         let mut value = Slice::Borrowed(block.value(row).map_err(broken)?);
@@ -225,7 +226,7 @@ impl Table {
             }
         }
         seen.row_count += 1;
-        seen.key_count += u64::from(first || seen.last_key != *key);
+        seen.key_count += u64::from(first || by_key.is_lt());
         seen.delete_count += u64::from(kind == Kind::Delete);
         seen.merge_count += u64::from(kind == Kind::Merge);
         let expires_at = block.expires_at(row).map_err(broken)?;

@@ -175,7 +175,7 @@ impl Script {
             match step {
                 Step::Write(_) | Step::Ingest => {
                     history.attempted += 1;
-                    let is_durable = self.write(&db, history.attempted, step)?;
+                    let is_durable = self.write(&db, history.attempted, *step)?;
                     history.acked = history.attempted;
                     if is_durable {
                         history.durable = history.acked;
@@ -204,11 +204,11 @@ impl Script {
     }
 
     /// Writes a batch as its step says, and tells whether it is durable then.
-    fn write(&self, db: &Db, number: usize, step: &Step) -> Result<bool> {
+    fn write(&self, db: &Db, number: usize, step: Step) -> Result<bool> {
         match (&self.batches[number - 1], step) {
             (Batch::Operations(batch), Step::Write(durability)) => {
-                db.write_with(batch, *durability)?;
-                Ok(*durability == Durability::Sync)
+                db.write_with(batch, durability)?;
+                Ok(durability == Durability::Sync)
             }
             (Batch::Tables(paths), _) => db.ingest(paths).map(|()| true),
             (Batch::Operations(_), other) => panic!("{other:?} writes no batch"),
@@ -239,7 +239,7 @@ impl Script {
                     history.attempted = number;
                     let mut is_durable = false;
                     let mut write =
-                        || self.write(&handle, number, step).map(|durable| is_durable = durable);
+                        || self.write(&handle, number, *step).map(|durable| is_durable = durable);
                     if !again(&mut write) {
                         break;
                     }
