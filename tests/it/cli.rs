@@ -283,6 +283,22 @@ fn a_bad_line_ends_an_import_and_keeps_what_came_before() {
 }
 
 #[test]
+fn sorted_records_are_imported_at_once_or_not_at_all() {
+    let (_parent, dir) = place();
+    let import = |input: &str| run_with(&["import", text(&dir), "--sorted"], input.as_bytes());
+    let scan = || run(&["scan", text(&dir), "--keys-only"]).stdout;
+    assert!(import("b\t1\nc\t2\n").stdout.starts_with("2 records, 4 B"));
+    import("a\t1\nd\t2\nd\t3\n").fails(3, &["keys have to ascend", "0 records were imported"]);
+    import("a\t1\nno tab\n").fails(3, &["line 2: no tab", "0 records were imported"]);
+    assert_eq!(scan(), "b\nc\n");
+    assert!(import("").stdout.starts_with("0 records"));
+    assert_eq!(import("a\t1\nc\t3\n").code, Some(0));
+    assert_eq!(scan(), "a\nb\nc\n");
+    run(&["get", text(&dir), "c"]).says("3\n");
+    run(&["import", text(&dir), "--sorted", "--sync"]).fails(2, &["--sync"]);
+}
+
+#[test]
 fn real_records_are_imported_and_found() {
     let (_parent, dir) = place();
     let import = run(&["import", text(&dir), text(&unicode())]);
