@@ -1,5 +1,5 @@
-//! Any operations, range deletes too, flushes, compactions, crashes and reopenings on a simulated
-//! disk, while a clock goes on: the database reads as a map does whose values expire and are appended
+//! Any operations, range deletes and ingests too, flushes, compactions, crashes and reopenings on a
+//! simulated disk, while a clock goes on: the database reads as a map does whose values expire and are appended
 //! to, and so do the snapshots that were taken since the last crash.
 
 #![no_main]
@@ -9,7 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use tinydb::WriteBatch;
 use tinydb::internals::{CrashMode, SimDisk};
-use tinydb_fuzz::{Model, check, open};
+use tinydb_fuzz::{Model, check, open, write_table};
 
 fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
     let mut disk = SimDisk::new(ops.len() as u64);
@@ -18,7 +18,7 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
     for (op, byte, value) in ops {
         let key = &vec![byte % 8; usize::from(byte / 32)];
         let mut batch = WriteBatch::new();
-        match op % 17 {
+        match op % 18 {
             0..3 => {
                 db.write(batch.delete(b"gone").put(key, value)).expect("a put");
                 model.put(key, value, None);
@@ -38,7 +38,7 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
                 model.merge(key, b"");
             }
             7 | 8 => {
-                let ttl = u64::from(op / 17) % 4 + 1;
+                let ttl = u64::from(op / 18) % 4 + 1;
                 db.put_with_ttl(key, value, Duration::from_secs(ttl)).expect("a put");
                 model.put(key, value, Some(ttl));
             }
@@ -58,6 +58,11 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
                 model.merge(key, value);
             }
             15 => snapshots.push((db.snapshot(), model.picture())),
+            16 => {
+                let rows = [(&key[..], value), (value, key)].into();
+                db.ingest(&[write_table(&rows)]).expect("an ingest");
+                rows.into_iter().for_each(|(key, value)| model.put(key, value, None));
+            }
             _ => {
                 snapshots.drain(..).for_each(|(snapshot, picture)| check(&snapshot, &picture));
                 disk.crash(CrashMode::ALL[usize::from(byte) % CrashMode::ALL.len()]);
@@ -65,7 +70,7 @@ fuzz_target!(|ops: Vec<(u8, u8, &[u8])>| {
                 db = open(&disk, &model.clock);
             }
         }
-        if matches!(op % 17, 9 | 11..=14 | 16) {
+        if matches!(op % 18, 9 | 11..=14 | 16..) {
             check(&db.snapshot(), &model.picture());
         }
     }

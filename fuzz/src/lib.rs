@@ -6,11 +6,13 @@ mod model;
 pub use failing::{MoodyModel, open_moody};
 pub use model::{ManualClock, Model, Picture, SEPARATOR};
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tinydb::internals::SimDisk;
 use tinydb::internals::table_file::{FOOTER_LEN, TableFile};
-use tinydb::{Db, Entry, Options, Result, Snapshot, merge};
+use tinydb::{Db, Entry, Options, Result, Snapshot, TableWriter, merge};
 
 /// The first region of this kind if `input` is a table file, else `input` itself.
 ///
@@ -34,6 +36,21 @@ pub fn open(disk: &SimDisk, clock: &Arc<ManualClock>) -> Db {
         .clock(Arc::clone(clock))
         .merge_operator(merge::Append::new(SEPARATOR));
     Db::open_on(Arc::new(disk.clone()), options).expect("a healthy disk opens")
+}
+
+/// Writes these rows, at least one, to a table of this process, in place of the one before.
+#[must_use]
+pub fn write_table(rows: &BTreeMap<&[u8], &[u8]>) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("tinydb-fuzz-{}.table", std::process::id()));
+    // There is none at first.
+    let _ = std::fs::remove_file(&path);
+    let options = Options::new().block_size(1 << 10);
+    let mut writer = TableWriter::create(&path, &options).expect("a free path");
+    for (key, value) in rows {
+        writer.put(key, value).expect("a larger key");
+    }
+    writer.finish().expect("a table");
+    path
 }
 
 /// Compares all that a snapshot shows with what it has to: by key and by scans both ways.

@@ -36,6 +36,7 @@ mod fields;
 mod lookup;
 mod rows;
 mod search;
+mod shape;
 mod verify;
 mod view;
 

@@ -27,7 +27,7 @@ use crate::format::error::FormatError;
 )]
 #[repr(C)]
 pub struct PropertiesHeader {
-    /// The database that wrote the table.
+    /// The database that wrote the table; 0 if none did.
     pub database_id: U64,
     /// The number in the file's name when it was written.
     pub file_number: U64,
