@@ -25,9 +25,11 @@ use crate::table::{self, LONE_DATABASE, TableSettings};
 /// The number of the table; of the two in the temporary names.
 const TABLE_NUMBER: u64 = 0;
 const SPOOL_NUMBER: u64 = 1;
+/// Nobody looks for a key in the file: it is read once, from its start to its end.
+const BLOCK_SIZE: usize = 64 << 10;
 
-/// Writes a file of rows that come in the order of their keys, for
-/// [`Db::ingest`]: the fastest way to bring many rows into a database.
+/// Writes a file of rows that come in the order of their keys, for [`Db::ingest`]: the fastest way to
+/// bring many rows into a database.
 ///
 /// It needs no database and no lock: any number of threads or processes may write a file each. A
 /// writer that is dropped before [`finish`](Self::finish) leaves no file.
@@ -75,8 +77,8 @@ pub struct TableInfo {
 impl TableWriter {
     /// Begins the file `path`, which must not exist, under a temporary name beside it.
     ///
-    /// Of the options the block size counts. How the rows lie in a database, and which filters there
-    /// are, is for that database's own options to say.
+    /// The options have to be sound, and say nothing more yet: how rows lie in a database, and which
+    /// filters there are, is for that database's own options to say.
     ///
     /// # Errors
     ///
@@ -86,8 +88,7 @@ impl TableWriter {
         options.validate()?;
         let storage = LoneFile::new(path.as_ref())?;
         let settings = TableSettings {
-            block_size: options.block_size,
-            // Nobody looks for a key in this file: it is read once, from its start to its end.
+            block_size: BLOCK_SIZE,
             filter: FilterSize::None,
             database_id: LONE_DATABASE,
             hash_seed: storage.entropy(),
@@ -159,24 +160,24 @@ impl TableWriter {
 }
 
 impl Db {
-    /// Takes in the rows of files that a [`TableWriter`] wrote: all of them or
-    /// none, newer than everything that was written before, and durable on return.
+    /// Takes in the rows of files that a [`TableWriter`] wrote: all of them or none, newer than
+    /// everything that was written before, and durable on return.
     ///
     /// The files stay as they are and are not needed any more. Their order does not matter.
     ///
     /// # Cost
     ///
     /// Each file is read, checked and written once, into tables that need no merge where the tree has
-    /// no such keys: a fifth of what writing the rows in batches costs. Writers go on meanwhile; at
-    /// the end they wait until the memtable is flushed.
+    /// no such keys: with writing the file, about a third of the processor time of batches. Writers go
+    /// on meanwhile; at the end they wait until the memtable is flushed.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the keys of two files overlap, from the first to the last, or if
-    /// a table was not written by a `TableWriter`; [`Error::Corrupt`] or
-    /// [`Error::UnsupportedFormat`] by file; [`Error::Io`]; the error of a flush or compaction that failed
-    /// in the background; [`Error::Poisoned`], [`Error::Closed`]. Nothing has changed then, unless
-    /// the new manifest's fate is unknown: then writes are refused until a reopen finds out.
+    /// [`Error::InvalidArgument`] if two files overlap, each taken from its first key to its last, or
+    /// if a table was not written by a `TableWriter`; [`Error::Corrupt`] or
+    /// [`Error::UnsupportedFormat`] by file; [`Error::Io`]; the error of a flush or compaction that
+    /// failed in the background; [`Error::Poisoned`], [`Error::Closed`]. Nothing has changed then,
+    /// unless the new manifest's fate is unknown: then writes are refused until a reopen finds out.
     ///
     /// # Examples
     ///
