@@ -112,7 +112,7 @@ impl Engine {
         let mut records: Vec<_> = records.collect();
         let written = records.iter().map(|record| record.file_len).sum();
         let mut publisher = lock(&self.publisher);
-        let places = self.take_places(&mut records);
+        let places = self.take_places(&mut records)?;
         let added = records.into_iter().map(|record| self.handle_of(record)).collect();
         let edit = Edit { added, last_seqno: seqno, ..Edit::default() };
         let outcome = self.publish_edit(&mut publisher, edit);

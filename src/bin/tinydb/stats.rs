@@ -63,6 +63,7 @@ fn figures(stats: &Stats) -> Vec<(String, Json)> {
     add("written_log_bytes", written.log_bytes.into());
     add("written_flushed_bytes", written.flushed_bytes.into());
     add("written_compacted_bytes", written.compacted_bytes.into());
+    add("written_ingested_bytes", written.ingested_bytes.into());
     add("running_jobs", stats.running_jobs.len().into());
     add("finished_jobs", stats.finished_jobs.len().into());
     if let Some(name) = &stats.merge_operator {

@@ -80,7 +80,13 @@ impl Model {
         let largest = key_bytes(*keys.iter().max().unwrap());
         let running: Vec<_> = self.jobs.iter().map(|job| job.running.clone()).collect();
         let span = Span { smallest: &smallest, largest: &largest };
-        let level = level_for(&self.shape(), &self.policy, &running, span);
+        let (first, last) = (keys.iter().min().unwrap(), keys.iter().max().unwrap());
+        let is_met = self.tables.iter().any(|table| {
+            let mut rows = table.rows.iter();
+            table.record.level == 0 && rows.any(|(key, _)| (first..=last).contains(&key))
+        });
+        let found = level_for(&self.shape(), &self.policy, &running, span);
+        let level = if is_met { 0 } else { found };
         let plan = Plan::rewrite(Vec::new(), level);
         let running = Running { inputs: Vec::new(), output_level: level, smallest, largest };
         let place = self.jobs.len();

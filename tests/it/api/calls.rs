@@ -29,6 +29,8 @@ const _: () = {
     is_sent::<Iter<'static>>();
     is_sent::<Entry<'static>>();
     is_sent::<Cursor<'static>>();
+    is_sent::<tinydb::TableWriter>();
+    is_shared::<tinydb::TableInfo>();
     is_choice::<Durability>();
     is_choice::<ChecksumPolicy>();
     is_choice::<ReadMode>();

@@ -224,8 +224,13 @@ fn a_table_that_meets_no_keys_goes_to_the_last_level_and_others_above_theirs() {
         assert_eq!(levels(&db), [(0, 1), (bottom - 1, 1), (bottom, 3)], "{style:?}");
         ingest("over a flushed one", "f");
         assert_eq!(levels(&db), [(0, 2), (bottom - 1, 1), (bottom, 3)], "{style:?}");
-        let want =
-            "a=beside b=over c=over d=first e=first f=over a flushed one g=beside a flushed one";
+        // A table of level 0 may reach over keys that it does not hold.
+        db.write(WriteBatch::new().put("w", "wide").put("z", "wide")).unwrap();
+        db.flush().unwrap();
+        ingest("within", "x y");
+        assert_eq!(levels(&db), [(0, 3), (bottom - 1, 1), (bottom, 4)], "{style:?}");
+        let want = "a=beside b=over c=over d=first e=first f=over a flushed one \
+                    g=beside a flushed one w=wide x=within y=within z=wide";
         assert_eq!(words(&db), want);
         db.compact().unwrap();
         assert_eq!(words(&db), want);

@@ -104,10 +104,3 @@ fn after_a_failed_write_every_call_gives_its_error() {
     assert!(format!("{writer:?}").contains("row_count: 0"));
     check_error(writer.finish(), "Io { op: \"create\"");
 }
-
-#[test]
-fn a_writer_goes_to_another_thread() {
-    fn is_send<T: Send>() {}
-    is_send::<TableWriter>();
-    is_send::<TableInfo>();
-}

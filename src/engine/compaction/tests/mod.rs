@@ -273,7 +273,6 @@ fn a_newcomer_goes_as_deep_as_it_can() {
     check(SizeTiered, "0 a-j:9 | 61 a-j:9 n-z:9 | 62 n-z:9", &[], 62);
     check(Leveled, "5 a-j:9", &[], 5);
     // Over others it stays above them, in a run that there is or in a new one.
-    check(Leveled, "0 a-k:9 n-z:9 | 6 a-j:9", &[], 0);
     check(Leveled, "4 a-j:9 | 5 n-z:9 | 6 m-z:9", &[], 5);
     check(Leveled, "3 a-j:9 | 6 m-z:9", &[], 3);
     check(Leveled, "6 m-z:9", &[], 5);
