@@ -68,8 +68,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`](crate::Error::Closed); [`Error::Poisoned`](crate::Error::Poisoned); `Io`
-    /// from writing; what ended a compaction in the background.
+    /// [`Error::Closed`]; [`Error::Poisoned`]; `Io` from writing; what ended a compaction in the
+    /// background.
     pub(crate) fn flush(&self) -> Result<()> {
         self.flush_memtables()?;
         self.tell_compaction_failure()

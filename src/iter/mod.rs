@@ -1,7 +1,7 @@
 //! Scans for convenience: [`Iter`] gives entries that live on their own.
 //!
 //! The key is copied, a value is borrowed from the snapshot, or shared. For speed there is the
-//! lending [`Cursor`](crate::Cursor).
+//! lending [`Cursor`].
 //!
 //! # Invariants
 //!

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - All writes but the last have [`WRITE_LEN`](super::spool::WRITE_LEN) bytes: ext4 and XFS then
+//! - All writes but the last have [`WRITE_LEN`] bytes: ext4 and XFS then
 //!   keep 2 MiB folios in the page cache, and a map of the file uses huge pages.
 //!
 //! Spec: none. I/O: through `storage`. Unsafe: none.

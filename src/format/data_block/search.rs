@@ -36,7 +36,7 @@ impl DataBlock<'_> {
 
     /// Finds the newest version of `key` with a seqno of at most `seqno`.
     ///
-    /// `fingerprint` is that of the key's hash. [`lookup`](super::lookup) finds the same, faster.
+    /// `fingerprint` is that of the key's hash. `lookup` finds the same, faster.
     ///
     /// # Errors
     ///

@@ -70,7 +70,7 @@ impl ManifestData {
     /// The file that says this.
     ///
     /// What breaks a rule, such as a key of more than 65,535 bytes, gives bytes that
-    /// [`ManifestView::parse`] refuses; parse them before you publish them.
+    /// [`ManifestView::parse`](super::ManifestView::parse) refuses; parse them before you publish them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut tables: Vec<&TableRecord> = self.tables.iter().collect();
