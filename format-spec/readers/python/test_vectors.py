@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Runs the reader over all of `format-spec/vectors/` and compares what it finds with the answers.
+"""Runs the reader over all that `format-spec/vectors/index.json` lists, and compares what it finds with what it should.
 
     python3 test_vectors.py [FOLDER]
 
-Each vector is read and put into the form that `vectors/README.md` describes, which has to be the answer word for word.
+Each good vector is read and put into the form that `vectors/README.md` describes, which has to be the answer word for word.
 Every key of a table is looked up, beside keys that it lacks. Then each file is broken in many places: it has to be
-refused by a rule, or be a log that ends earlier, and nothing else may go wrong. Prints a line for each vector.
+refused by a rule, or be a log that ends earlier, and nothing else may go wrong. Each refused vector has to be refused for
+the rule that it breaks, or the feature that it needs. Prints a line for each good vector.
 """
 import json, os, random, re, sys, time
 import xxh3 as xxh3_in_python
@@ -176,9 +177,13 @@ def text_of(folder, ending):
     return "".join(texts)
 
 
+def rules_of_spec():
+    return set(re.findall(r"^- \*\*([A-Z]\d+)\*\*: ", text_of(SPEC, ".md"), re.MULTILINE))
+
+
 def check_rules():
     """Every rule of the chapters has its place in the reader, and no other is named there."""
-    rules = set(re.findall(r"^- \*\*([A-Z]\d+)\*\*: ", text_of(SPEC, ".md"), re.MULTILINE))
+    rules = rules_of_spec()
     named = set(re.findall(r'"([A-Z]\d+)"', text_of(os.path.dirname(os.path.abspath(__file__)), ".py")))
     assert rules == named, f"only in the spec or only in the reader: {sorted(rules ^ named)}"
     print(f"rules: {len(rules)}, all of them in the reader")
@@ -197,17 +202,58 @@ def check_hashes():
     print(f"xxh3: {len(seeds) * len(vectors)} hashes")
 
 
+def load(folder, name):
+    with open(os.path.join(folder, name), "rb") as file:
+        return file.read()
+
+
+def refusal(kind, data, read_as):
+    """What is said of a file that is not whole: a verdict, its rule or need, and where a torn log ends."""
+    name = read_as[kind]
+    try:
+        if kind == "table":
+            return "good", verify(Table(name, data)), None
+        if kind == "manifest":
+            return "good", verify(Manifest(name, data, int(name[-6:]))), None
+        log = Log(name, data, int(name[-6:]), int(read_as["database_id"], 16))
+        if log.end.rule is None:
+            return "good", log.end.state, None
+        return ("torn", log.end.rule, log.end.at) if log.end.state == "torn" else ("refused", log.end.rule, None)
+    except Broken as error:
+        return "refused", error.rule, None
+    except Unsupported as error:
+        return "unsupported", str(error), None
+
+
+def check_refused(folder, index):
+    """Every refused vector is refused for its rule; every rule has one, or needs more than one file to be broken."""
+    refused = [entry for entry in index["vectors"] if entry["verdict"] != "good"]
+    names = {"major": "format version", "feature": "required feature", "region": "critical region of kind"}
+    for entry in refused:
+        kind, reason = entry["kind"], entry.get("rule")
+        if entry["verdict"] == "unsupported":
+            (what, number), = entry["needs"].items()
+            reason = f"{index['read_as'][kind]}: {names[what]} {number}"
+        found = refusal(kind, load(folder, entry["file"]), index["read_as"])
+        expected = entry["verdict"], reason, entry.get("at")
+        assert found == expected, f"{entry['file']} is {found}, expected {expected}"
+    rules = {entry["rule"] for entry in refused if "rule" in entry} | index["rules_of_several_files"].keys()
+    missing = rules_of_spec() ^ rules
+    assert not missing, f"these rules have no refused vector, or are none: {sorted(missing)}"
+    print(f"refused: {len(refused)} vectors, each for its rule or for what it needs")
+
+
 def main(folder):
     began, failed = time.time(), 0
     check_rules()
     check_hashes()
-    names = sorted(name[:-5] for name in os.listdir(folder) if name.endswith(".json"))
-    assert names, f"no vectors in {folder}"
-    for name in names:
-        with open(os.path.join(folder, name + ".json"), encoding="utf-8") as file:
-            expected = json.load(file)
-        with open(os.path.join(folder, name + ".bin"), "rb") as file:
-            data = file.read()
+    index = json.loads(load(folder, "index.json"))
+    check_refused(folder, index)
+    good = [entry for entry in index["vectors"] if entry["verdict"] == "good"]
+    assert good, f"no vectors in {folder}"
+    for entry in good:
+        name, data = entry["file"][:-len(".bin")], load(folder, entry["file"])
+        expected = json.loads(load(folder, entry["answer"]))
         try:
             found, opened = read(name, data, expected)
             for part in sorted(found.keys() | expected.keys()):
@@ -220,7 +266,7 @@ def main(folder):
         except (AssertionError, Broken, Unsupported) as error:
             failed += 1
             print(f"{name}: FAILED: {str(error)[:2000]}")
-    print(f"{len(names)} vectors, {failed} failed, {time.time() - began:.1f} s")
+    print(f"{len(good)} good vectors, {failed} failed, {time.time() - began:.1f} s")
     return failed > 0
 
 

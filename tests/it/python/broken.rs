@@ -102,7 +102,7 @@ fn break_it(whole: &Whole, draw: &mut Draw) -> Vec<u8> {
 
 /// What a reader says of a file.
 #[derive(Debug, PartialEq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// Every rule holds.
     Whole,
     /// A log that ends with a seal.
@@ -113,7 +113,7 @@ enum Verdict {
     Refused(String),
 }
 
-fn verdict(name: FileName, bytes: &[u8]) -> Verdict {
+pub(crate) fn verdict(name: FileName, bytes: &[u8]) -> Verdict {
     match name {
         FileName::Log(number) => verdict_on_log(number, bytes),
         FileName::Manifest(number) => verdict_on_manifest(number, bytes),

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-mod broken;
+pub(crate) mod broken;
 mod databases;
 pub(crate) mod decoded;
 mod recovered;

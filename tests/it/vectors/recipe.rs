@@ -14,6 +14,8 @@ use tinydb::internals::row::{Kind, Row};
 use tinydb::internals::{FilterSize, SimDisk, Storage, TableSettings, TableWriter};
 use zerocopy::IntoBytes;
 
+use super::refused;
+
 /// The identity of the database that the vectors belong to.
 pub(super) const DATABASE_ID: u64 = 0x0102_0304_0506_0708;
 /// The number of every log among the vectors.
@@ -38,11 +40,15 @@ pub(super) fn all() -> Vec<Vector> {
         vector("block-wide", wide_block()),
         vector("log-clean", clean_log()),
         vector("log-damaged", damaged_log()),
+        vector("log-newer-minor", refused::ignored("log", 10, &[9])),
+        vector("log-optional-feature", refused::ignored("log", 16, &[0x80])),
         vector("log-range-deletes", range_delete_log()),
         vector("log-sealed", sealed_log()),
         vector("log-torn", torn_log()),
         vector("log-torn-header", clean_log()[..100].to_vec()),
         vector("manifest-empty", manifest(None, Vec::new())),
+        vector("manifest-newer-minor", refused::ignored("manifest", 10, &[9])),
+        vector("manifest-optional-feature", refused::ignored("manifest", 16, &[0x80])),
         vector("manifest-range-tombstones", manifest(None, range_tombstone_records())),
         vector("manifest-tables", manifest(Some("sum"), table_records())),
         vector("table-columns-packed", table(&column_rows(896), none, "")),
@@ -51,10 +57,13 @@ pub(super) fn all() -> Vec<Vector> {
         vector("table-long-keys", table(&long_key_rows(), ten, "")),
         vector("table-long-values", table(&long_value_rows(), ten, "")),
         vector("table-minimal", table(&[put(b"key", 1, b"value")], none, "")),
+        vector("table-newer-minor", refused::ignored("table", 10, &[9])),
+        vector("table-optional-feature", refused::ignored("table", 16, &[0x80])),
         vector("table-prefix", table(&prefix_rows(), ten, "")),
         vector("table-range-tombstones", range_tombstone_table()),
         vector("table-spanning", table(&spanning_rows(), ten, "")),
         vector("table-ties", table(&tie_rows(), ten, "")),
+        vector("table-unknown-region", refused::unknown_region()),
     ]
 }
 
@@ -62,7 +71,7 @@ pub(super) fn all() -> Vec<Vector> {
 
 /// A row that owns its bytes.
 #[derive(Clone, Debug)]
-struct OwnedRow {
+pub(super) struct OwnedRow {
     key: Vec<u8>,
     seqno: u64,
     kind: Kind,
@@ -76,36 +85,36 @@ impl OwnedRow {
         Row { key: &self.key, seqno, kind, expires_at, value: &self.value }
     }
 
-    fn expiring(self, expires_at: u64) -> Self {
+    pub(super) fn expiring(self, expires_at: u64) -> Self {
         Self { expires_at, ..self }
     }
 }
 
-fn put(key: &[u8], seqno: u64, value: &[u8]) -> OwnedRow {
+pub(super) fn put(key: &[u8], seqno: u64, value: &[u8]) -> OwnedRow {
     let (key, value) = (key.to_vec(), value.to_vec());
     OwnedRow { key, seqno, kind: Kind::Put, expires_at: 0, value }
 }
 
-fn merge(key: &[u8], seqno: u64, operand: &[u8]) -> OwnedRow {
+pub(super) fn merge(key: &[u8], seqno: u64, operand: &[u8]) -> OwnedRow {
     OwnedRow { kind: Kind::Merge, ..put(key, seqno, operand) }
 }
 
-fn delete(key: &[u8], seqno: u64) -> OwnedRow {
+pub(super) fn delete(key: &[u8], seqno: u64) -> OwnedRow {
     OwnedRow { kind: Kind::Delete, ..put(key, seqno, b"") }
 }
 
 /// A value whose bytes can be told apart: the numbers from `first` on, over and over.
-fn numbered(first: u8, len: usize) -> Vec<u8> {
+pub(super) fn numbered(first: u8, len: usize) -> Vec<u8> {
     (first..=u8::MAX).cycle().take(len).collect()
 }
 
 /// The table of these rows, in blocks of 1 KiB.
-fn table(rows: &[OwnedRow], filter: FilterSize, operator: &str) -> Vec<u8> {
+pub(super) fn table(rows: &[OwnedRow], filter: FilterSize, operator: &str) -> Vec<u8> {
     table_with(rows, &[], filter, operator)
 }
 
 /// As [`table`], with range tombstones.
-fn table_with(
+pub(super) fn table_with(
     rows: &[OwnedRow],
     fragments: &[RangeTombstone<'_>],
     filter: FilterSize,
@@ -237,7 +246,7 @@ fn prefix_rows() -> Vec<OwnedRow> {
 }
 
 /// One key with so many versions that they fill four blocks, between others.
-fn spanning_rows() -> Vec<OwnedRow> {
+pub(super) fn spanning_rows() -> Vec<OwnedRow> {
     let busy = (0..120).rev().map(|seqno| put(b"busy", 50 + seqno, &numbered(48, 20)));
     let before = [put(b"bus", 3, b"before"), put(b"busx", 2, b"just before")];
     let after = [put(b"busy\0", 1, b"just after"), put(b"bz", 7, b"after")];
@@ -300,14 +309,14 @@ fn wide_block() -> Vec<u8> {
 // ---- logs -----------------------------------------------------------------------------------
 
 /// A log in the making.
-struct Log {
-    bytes: Vec<u8>,
+pub(super) struct Log {
+    pub(super) bytes: Vec<u8>,
     next_seqno: u64,
     synced_upto: u64,
 }
 
 impl Log {
-    fn new(merge_operator: Option<&str>) -> Self {
+    pub(super) fn new(merge_operator: Option<&str>) -> Self {
         let info = LogInfo {
             log_number: LOG_NUMBER,
             database_id: DATABASE_ID,
@@ -320,40 +329,44 @@ impl Log {
         Self { bytes: info.encode(), next_seqno: 100, synced_upto: 0 }
     }
 
-    fn batch(&mut self, operations: &[Op<'_>]) -> &mut Self {
+    pub(super) fn batch(&mut self, operations: &[Op<'_>]) -> &mut Self {
         let mut payload = Vec::new();
         for op in operations {
             encode_op(&mut payload, op).expect("a short operation");
         }
-        let op_count = u32::try_from(operations.len()).expect("few operations");
+        self.record(u32::try_from(operations.len()).expect("few operations"), &payload)
+    }
+
+    /// A record of this payload, whatever it means.
+    pub(super) fn record(&mut self, op_count: u32, payload: &[u8]) -> &mut Self {
         let (seed, at) = (log_seed(DATABASE_ID, LOG_NUMBER), self.bytes.len() as u64);
-        let header = batch_header(seed, at, &payload, self.next_seqno, op_count, self.synced_upto);
+        let header = batch_header(seed, at, payload, self.next_seqno, op_count, self.synced_upto);
         self.bytes.extend_from_slice(header.as_bytes());
-        self.bytes.extend_from_slice(&payload);
+        self.bytes.extend_from_slice(payload);
         self.zeros(pad_len(payload.len() as u64));
         self.next_seqno += u64::from(op_count);
         self
     }
 
     /// From here on, records say that everything up to here is durable.
-    fn synced(&mut self) -> &mut Self {
+    pub(super) fn synced(&mut self) -> &mut Self {
         self.synced_upto = self.bytes.len() as u64;
         self
     }
 
-    fn zeros(&mut self, count: usize) -> &mut Self {
+    pub(super) fn zeros(&mut self, count: usize) -> &mut Self {
         self.bytes.resize(self.bytes.len() + count, 0);
         self
     }
 
-    fn seal(&mut self) -> &mut Self {
+    pub(super) fn seal(&mut self) -> &mut Self {
         let (seed, at) = (log_seed(DATABASE_ID, LOG_NUMBER), self.bytes.len() as u64);
         self.bytes.extend_from_slice(seal_header(seed, at, self.next_seqno).as_bytes());
         self
     }
 }
 
-fn op<'a>(kind: Kind, key: &'a [u8], expires_at: u64, value: &'a [u8]) -> Op<'a> {
+pub(super) fn op<'a>(kind: Kind, key: &'a [u8], expires_at: u64, value: &'a [u8]) -> Op<'a> {
     RowOp { kind, tree_id: 0, expires_at, key, value }.into()
 }
 
@@ -417,7 +430,7 @@ fn damaged_log() -> Vec<u8> {
 
 // ---- manifests ------------------------------------------------------------------------------
 
-fn manifest(merge_operator: Option<&str>, tables: Vec<TableRecord>) -> Vec<u8> {
+pub(super) fn manifest(merge_operator: Option<&str>, tables: Vec<TableRecord>) -> Vec<u8> {
     let data = ManifestData {
         manifest_number: 42,
         database_id: DATABASE_ID,
@@ -432,7 +445,7 @@ fn manifest(merge_operator: Option<&str>, tables: Vec<TableRecord>) -> Vec<u8> {
 }
 
 /// Two tables that overlap in level 0, two that do not in level 1, one in level 3.
-fn table_records() -> Vec<TableRecord> {
+pub(super) fn table_records() -> Vec<TableRecord> {
     let record = |level, file_number, seqnos: [u64; 2], keys: [&[u8]; 2]| TableRecord {
         tree_id: 0,
         level,
