@@ -395,6 +395,100 @@ fn every_file_can_be_dumped() {
     run(&["dump", text(&dir)]).fails(3, &["not a regular file"]);
 }
 
+/// The vectors of the format that a dump is made for, and their bytes.
+fn vectors() -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("format-spec/vectors");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_file = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.ends_with(".bin") && !name.starts_with("block") && name != "log-torn-header.bin"
+    };
+    entries.filter(is_file).map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn a_dump_as_json_says_what_the_answers_of_the_vectors_say() {
+    for (path, bytes) in vectors() {
+        let dump = run(&["dump", "--json", text(&path)]);
+        let lines: Vec<serde_json::Value> =
+            dump.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let answer = fs::read_to_string(path.with_extension("json")).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(lines[0]["len"], bytes.len());
+        for line in lines.iter().filter(|line| line["name"].is_string()) {
+            let at = usize::try_from(line["at"].as_u64().unwrap()).unwrap();
+            let len = usize::try_from(line["len"].as_u64().unwrap()).unwrap();
+            let stored = &bytes[at..at + len];
+            // Numbers and bytes are those that stand at that place.
+            if let Some(number) = line["value"].as_u64() {
+                let little_endian =
+                    stored.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte));
+                assert_eq!(number, little_endian, "{line}");
+            }
+            assert!(!line["spec"].as_str().unwrap().is_empty(), "{line}");
+        }
+        let seqnos = |name: &str| -> Vec<u64> {
+            let rows = lines.iter().filter(|line| line[name].is_string());
+            rows.map(|line| line["seqno"].as_u64().unwrap()).collect()
+        };
+        if let Some(rows) = answer["rows"].as_array() {
+            let want: Vec<u64> = rows.iter().map(|row| row[1].as_u64().unwrap()).collect();
+            assert_eq!(seqnos("key"), want, "{}", path.display());
+        }
+        if let Some(fragments) = answer["range_tombstones"].as_array() {
+            let want: Vec<u64> = fragments.iter().map(|it| it[2].as_u64().unwrap()).collect();
+            assert_eq!(seqnos("start"), want, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_dump_in_hexadecimal_shows_each_byte_once() {
+    for (path, bytes) in vectors() {
+        let dump = run(&["dump", "--hex", text(&path)]);
+        let mut shown = Vec::new();
+        for line in dump.stdout.lines().filter(|line| line.starts_with("0x")) {
+            let (at, rest) = line.split_once("  ").unwrap();
+            let column = rest.split("  ").next().unwrap();
+            let byte = |text| u8::from_str_radix(text, 16).ok().filter(|_| text.len() == 2);
+            let more = match column.split_once(" × ") {
+                Some(("00", count)) => vec![0; count.parse().unwrap()],
+                _ => match column.split(' ').map(byte).collect::<Option<Vec<u8>>>() {
+                    Some(bytes) => bytes,
+                    None => continue, // the title of a structure
+                },
+            };
+            assert_eq!(at, format!("{:#010x}", shown.len()), "{}: {line}", path.display());
+            shown.extend(more);
+        }
+        assert!(shown == bytes, "{}", path.display());
+        // Behind the end of a torn log stands what nobody vouches for.
+        let is_log = path.file_name().unwrap().to_string_lossy().starts_with("log-");
+        assert!(is_log || !dump.stdout.contains("without a name"), "{}", dump.stdout);
+    }
+    run(&["dump", "--hex", "--json", "file"]).fails(2, &["cannot be used with"]);
+}
+
+#[test]
+fn damage_in_a_dump_as_json_names_its_rule() {
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("format-spec/vectors/refused");
+    let rules = ["B14", "I2", "X4", "D5", "T13", "L11", "M12"];
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.collect();
+    for rule in rules {
+        let is_of_rule = |path: &&std::path::PathBuf| {
+            path.file_name().unwrap().to_string_lossy().starts_with(&format!("{rule}-"))
+        };
+        let path = files.iter().find(is_of_rule).unwrap();
+        let dump = run(&["dump", "--json", text(path)]);
+        assert_eq!(dump.code, Some(1));
+        let named = format!("\"rule\":\"{rule}\"");
+        let is_named = |line: &str| line.contains(&named) && line.contains("\"wrong\":\"damaged\"");
+        assert!(dump.stdout.lines().any(is_named), "{rule}: {}", dump.stdout);
+    }
+}
+
 #[test]
 fn a_damaged_file_is_dumped_with_its_damage() {
     let (_parent, dir) = place();

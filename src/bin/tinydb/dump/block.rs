@@ -13,6 +13,7 @@ use tinydb::internals::value_ref::ValueRef;
 use zerocopy::FromBytes;
 
 use super::fields::{Dump, fields};
+use super::shown::Value;
 
 /// Writes all blocks; the index says where they are.
 pub(super) fn write_all<W: Write>(
@@ -50,7 +51,7 @@ fn write_block<W: Write>(
     (number, at): (usize, u64),
     block: &[u8],
 ) -> io::Result<()> {
-    dump.title(at, &format!("block {number}"))?;
+    dump.title(at, &format!("block {number}"), "04-data-block.md")?;
     if let Ok((header, _)) = BlockHeader::ref_from_prefix(block) {
         fields!(dump, at, header, BlockHeader [] {
             checksum: "of the block behind this field";
@@ -70,7 +71,8 @@ fn write_block<W: Write>(
         Err(error) => return dump.damage(at, error),
     };
     for (name, range) in block.layout().columns() {
-        let value = if name == "prefix" { dump.quoted(block.prefix()) } else { String::new() };
+        let is_prefix = name == "prefix";
+        let value = if is_prefix { Value::Bytes(block.prefix()) } else { Value::Nothing };
         let meaning = column_meaning(name);
         dump.field(at + range.start as u64, range.len(), name, &value, meaning)?;
     }
@@ -127,22 +129,25 @@ fn write_row<W: Write>(
     if expires_at != 0 {
         meaning = format!("{meaning}, expires at {expires_at}");
     }
-    let mut shown = dump.quoted(value);
+    let mut shown = value;
+    let mut numbers = vec![("row", u64::from(row)), ("seqno", seqno), ("expiry", expires_at)];
     if let (true, Ok(reference)) = (is_out_of_line, ValueRef::read_from_bytes(value)) {
         let ValueRef { offset, len, index, checksum } = reference;
         meaning = format!(
             "{meaning}, reference {index} to {len} bytes at {offset} of the value region, \
              checksum {checksum:#x}"
         );
+        numbers.push(("reference", u64::from(index.get())));
+        numbers.extend([("offset", offset.get()), ("checksum", checksum.get())]);
         let start = usize::try_from(offset.get()).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(len.get()).unwrap_or(usize::MAX));
         let value = values.get(start..end).unwrap_or_default();
-        shown = dump.quoted(value);
+        shown = value;
         if !reference.matches(value, file_id) {
             dump.mismatch(at + range.start as u64, "the checksum of the referenced value")?;
         }
     }
-    let text = format!("{} {shown}", dump.quoted(&key));
-    dump.field(at + range.start as u64, range.len(), &format!("{kind:?}"), &text, &meaning)?;
+    let (place, value) = ((at + range.start as u64, range.len()), Value::Row(&key, shown));
+    dump.entry(place, &format!("{kind:?}"), &value, &meaning, &numbers)?;
     Ok(Ok(()))
 }

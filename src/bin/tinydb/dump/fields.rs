@@ -1,40 +1,62 @@
-//! The lines of a dump: a field with its offset, length, name, value and meaning.
+//! The items of a dump: a field with its offset, length, name, value and meaning; and damage.
 //!
 //! Spec: none. I/O: writes what it is given to write to. Unsafe: none.
 
 use std::io::{self, Write};
 
+use serde_json::json;
 use tinydb::FormatError;
 use tinydb::internals::preamble::{FrameError, Preamble};
 
+use super::hex::Named;
+use super::object;
+use super::shown::{Value, number};
 use crate::text::escape;
 
 /// The most bytes of a key or value on a line.
 const MOST_SHOWN: usize = 64;
 
+/// How a dump is written.
+pub(super) enum Form {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+    /// Bytes with their names, in the order of the file; they are gathered first.
+    Hex(Vec<Named>),
+}
+
 /// Where the lines go, and what was found wrong.
 pub(super) struct Dump<W> {
     pub(super) out: W,
+    pub(super) form: Form,
     /// Whether rows and operations are written.
     pub(super) with_rows: bool,
     is_full: bool,
+    /// The structure whose fields come, and the chapter that tells of it.
+    part: (String, &'static str),
     /// How many rules were found broken.
     pub(super) damage_count: u64,
 }
 
 impl<W: Write> Dump<W> {
-    pub(super) const fn new(out: W, with_rows: bool, is_full: bool) -> Self {
-        Self { out, with_rows, is_full, damage_count: 0 }
+    pub(super) const fn new(out: W, form: Form, with_rows: bool, is_full: bool) -> Self {
+        Self { out, form, with_rows, is_full, part: (String::new(), ""), damage_count: 0 }
     }
 
-    /// Writes a line of its own.
-    pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.out, "{text}")
-    }
-
-    /// Begins a structure that stands at `at`.
-    pub(super) fn title(&mut self, at: u64, title: &str) -> io::Result<()> {
-        writeln!(self.out, "\n{at:>12}  {title}")
+    /// Begins a structure that stands at `at`, and that a chapter tells of.
+    pub(super) fn title(&mut self, at: u64, title: &str, spec: &'static str) -> io::Result<()> {
+        self.part = (title.to_owned(), spec);
+        match &mut self.form {
+            Form::Text => writeln!(self.out, "\n{at:>12}  {title}"),
+            Form::Json => {
+                writeln!(self.out, "{}", json!({ "part": title, "at": at, "spec": spec }))
+            }
+            Form::Hex(all) => {
+                all.push(Named::title(at, title, spec));
+                Ok(())
+            }
+        }
     }
 
     /// Writes a field.
@@ -43,22 +65,58 @@ impl<W: Write> Dump<W> {
         at: u64,
         len: usize,
         name: &str,
-        value: &str,
+        value: &Value<'_>,
         meaning: &str,
     ) -> io::Result<()> {
-        writeln!(self.out, "{at:>12} {len:>8}  {name:<22}{value:<22}  {meaning}")
+        self.entry((at, len), name, value, meaning, &[])
+    }
+
+    /// As [`field`](Self::field), with numbers that belong to it and that the meaning tells of.
+    pub(super) fn entry(
+        &mut self,
+        (at, len): (u64, usize),
+        name: &str,
+        value: &Value<'_>,
+        meaning: &str,
+        numbers: &[(&str, u64)],
+    ) -> io::Result<()> {
+        let text = self.text(value);
+        match &mut self.form {
+            Form::Text => {
+                writeln!(self.out, "{at:>12} {len:>8}  {name:<22}{text:<22}  {meaning}")
+            }
+            Form::Json => {
+                let mut object = object::field(value, numbers);
+                let (part, spec) = &self.part;
+                object.extend(object::of([("part", json!(part)), ("spec", json!(spec))]));
+                object.extend(object::of([("at", json!(at)), ("len", json!(len))]));
+                object.extend(object::of([("name", json!(name)), ("meaning", json!(meaning))]));
+                writeln!(self.out, "{}", serde_json::Value::Object(object))
+            }
+            Form::Hex(all) => {
+                all.push(Named::field(at, len, name, &text, meaning));
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives bytes a name that have no field; only those who look at bytes need it.
+    pub(super) fn name_bytes(&mut self, at: u64, len: usize, name: &str) {
+        if let Form::Hex(all) = &mut self.form {
+            all.push(Named::field(at, len, name, "", ""));
+        }
     }
 
     /// Notes that a structure which starts at `base` breaks a rule, and goes on.
     pub(super) fn damage(&mut self, base: u64, error: FormatError) -> io::Result<()> {
         self.damage_count += 1;
-        writeln!(self.out, "{:>12}  DAMAGED: {error}", base.saturating_add(error.at()))
+        self.wrong("DAMAGED", base.saturating_add(error.at()), &error.to_string(), Some(error))
     }
 
     /// As [`damage`](Self::damage), for a checksum that stands at or near `at`.
     pub(super) fn mismatch(&mut self, at: u64, what: &str) -> io::Result<()> {
         self.damage_count += 1;
-        writeln!(self.out, "{at:>12}  DAMAGED: {what} does not match")
+        self.wrong("DAMAGED", at, &format!("{what} does not match"), None)
     }
 
     /// As [`damage`](Self::damage), if there is any.
@@ -72,13 +130,61 @@ impl<W: Write> Dump<W> {
             FrameError::Broken(error) => self.damage(0, error),
             FrameError::Unsupported(what) => {
                 self.damage_count += 1;
-                writeln!(self.out, "{:>12}  UNSUPPORTED: needs {what}", 0)
+                self.wrong("UNSUPPORTED", 0, &format!("needs {what}"), None)
+            }
+        }
+    }
+
+    /// Says where a log stops being read, as a crash may leave it.
+    pub(super) fn torn(&mut self, error: FormatError) -> io::Result<()> {
+        self.wrong("", error.at(), &error.to_string(), Some(error))
+    }
+
+    /// Writes what is wrong at `at`; `word` says how bad that is.
+    fn wrong(
+        &mut self,
+        word: &str,
+        at: u64,
+        what: &str,
+        error: Option<FormatError>,
+    ) -> io::Result<()> {
+        let sign = if word.is_empty() { String::new() } else { format!("{word}: ") };
+        match &mut self.form {
+            Form::Text => writeln!(self.out, "{at:>12}  {sign}{what}"),
+            Form::Json => {
+                let word = if word.is_empty() { "torn" } else { &word.to_lowercase() };
+                let rule = error.map(|error| error.rule().id);
+                let line = json!({ "wrong": word, "at": at, "rule": rule, "meaning": what });
+                writeln!(self.out, "{line}")
+            }
+            Form::Hex(all) => {
+                all.push(Named::title(at, &format!("{sign}{what}"), ""));
+                Ok(())
+            }
+        }
+    }
+
+    /// A value as text.
+    fn text(&self, value: &Value<'_>) -> String {
+        match value {
+            Value::Nothing => String::new(),
+            Value::Number(it) => number(*it),
+            Value::Numbers(all) if all.iter().all(|number| *number == 0) => "zeros".to_owned(),
+            Value::Numbers(all) => all.iter().map(|it| number(*it)).collect::<Vec<_>>().join(" "),
+            Value::Fixed(bytes) if bytes.iter().all(|byte| *byte == 0) => "zeros".to_owned(),
+            Value::Fixed(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+            Value::Bytes(bytes) => self.quoted(bytes),
+            Value::Row(key, value) => format!("{} {}", self.quoted(key), self.quoted(value)),
+            Value::Range(start, end) => {
+                let end =
+                    end.map_or_else(|| "the end of all keys".to_owned(), |it| self.quoted(it));
+                format!("{} to {end}", self.quoted(start))
             }
         }
     }
 
     /// A key or value as text in quotes, cut off if it is long.
-    pub(super) fn quoted(&self, bytes: &[u8]) -> String {
+    fn quoted(&self, bytes: &[u8]) -> String {
         let shown = if self.is_full { bytes } else { bytes.get(..MOST_SHOWN).unwrap_or(bytes) };
         let mut text = String::new();
         escape(&mut text, shown);
@@ -86,12 +192,6 @@ impl<W: Write> Dump<W> {
             0 => format!("\"{text}\""),
             more => format!("\"{text}\" and {more} bytes more"),
         }
-    }
-
-    /// A range of keys: its start, and the first key behind it if there is one.
-    pub(super) fn quoted_range(&self, start: &[u8], end: Option<&[u8]>) -> String {
-        let end = end.map_or_else(|| "the end of all keys".to_owned(), |end| self.quoted(end));
-        format!("{} to {end}", self.quoted(start))
     }
 }
 
@@ -106,7 +206,7 @@ macro_rules! fields {
             base + std::mem::offset_of!($type, $field) as u64,
             size_of_val($field),
             stringify!($field),
-            &$crate::dump::shown::Shown::shown($field),
+            &$crate::dump::shown::Shown::value($field),
             $meaning,
         )?;)+
     }};

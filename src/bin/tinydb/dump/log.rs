@@ -11,6 +11,9 @@ use tinydb::internals::log_op::Op;
 use zerocopy::FromBytes;
 
 use super::fields::{Dump, fields, preamble};
+use super::shown::Value;
+
+const END: &str = "07-log.md, How a log ends";
 
 pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()> {
     if let Ok((header, _)) = LogHeader::ref_from_prefix(bytes) {
@@ -21,8 +24,8 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()
         Err(error) => return dump.file_damage(error),
     };
     if let Some(operator) = info.merge_operator {
-        let (at, quoted) = (LOG_HEADER_LEN as u64, dump.quoted(operator.as_bytes()));
-        dump.field(at, operator.len(), "operator", &quoted, "the merge operator's name")?;
+        let (at, name) = (LOG_HEADER_LEN as u64, operator.as_bytes());
+        dump.field(at, name.len(), "operator", &Value::Bytes(name), "the merge operator's name")?;
     }
     // The log is taken for what its own header says.
     let mut records = match LogReader::open(bytes, info.database_id, info.log_number) {
@@ -36,7 +39,7 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()
 }
 
 fn write_header<W: Write>(dump: &mut Dump<W>, header: &LogHeader) -> io::Result<()> {
-    dump.title(0, "log header")?;
+    dump.title(0, "log header", "07-log.md, Header")?;
     preamble(dump, &header.preamble)?;
     fields!(dump, 0, header, LogHeader [preamble] {
         operator_len: "length of the merge operator's name";
@@ -82,15 +85,18 @@ fn write_op<W: Write>(
                 0 => String::new(),
                 secs => format!(", expires at {secs}"),
             };
-            let value = format!("{} {}", dump.quoted(op.key), dump.quoted(op.value));
+            let value = Value::Row(op.key, op.value);
+            let numbers =
+                [("seqno", seqno), ("expiry", op.expires_at), ("tree", u64::from(op.tree_id))];
             let name = format!("{:?}", op.kind);
             let meaning = format!("seqno {seqno}, tree {}{expiry}", op.tree_id);
-            dump.field(at, len, &name, &value, &meaning)
+            dump.entry((at, len), &name, &value, &meaning, &numbers)
         }
         Op::RangeDelete(op) => {
-            let range = dump.quoted_range(op.start, op.end);
+            let range = Value::Range(op.start, op.end);
+            let numbers = [("seqno", seqno), ("tree", u64::from(op.tree_id))];
             let meaning = format!("seqno {seqno}, tree {}", op.tree_id);
-            dump.field(at, len, "RangeDelete", &range, &meaning)
+            dump.entry((at, len), "RangeDelete", &range, &meaning, &numbers)
         }
     }
 }
@@ -104,7 +110,7 @@ fn write_record_header<W: Write>(
 ) -> io::Result<()> {
     let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
     let Ok((header, _)) = RecordHeader::ref_from_prefix(rest) else { return Ok(()) };
-    dump.title(at, title)?;
+    dump.title(at, title, "07-log.md, Records")?;
     fields!(dump, at, header, RecordHeader [] {
         header_checksum: "of the other 40 bytes of this header";
         payload_checksum: "of the payload";
@@ -122,14 +128,14 @@ fn write_end<W: Write>(dump: &mut Dump<W>, bytes: &[u8], end: Option<LogEnd>) ->
     match end {
         Some(LogEnd::Clean { at }) => {
             let zeros = (bytes.len() as u64).saturating_sub(at);
-            dump.title(at, &format!("the clean end: {zeros} zeros up to the file's end"))
+            dump.title(at, &format!("the clean end: {zeros} zeros up to the file's end"), END)
         }
         Some(LogEnd::Sealed { at }) => {
             write_record_header(dump, bytes, at, "seal: the end, and nothing is missing")
         }
         Some(LogEnd::Torn { at, error }) => {
             write_record_header(dump, bytes, at, "torn tail, as a crash leaves it: the end")?;
-            dump.line(&format!("{:>12}  {error}", error.at()))
+            dump.torn(error)
         }
         Some(LogEnd::Damaged { at, error, proven_upto }) => {
             let title = format!("damaged, though it was durable up to {proven_upto}");

@@ -8,6 +8,7 @@ use tinydb::internals::manifest::{ManifestHeader, ManifestView, TableRow};
 use zerocopy::FromBytes;
 
 use super::fields::{Dump, fields, preamble};
+use super::shown::Value;
 
 pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()> {
     let view = ManifestView::parse(bytes);
@@ -15,7 +16,7 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()
         dump.file_damage(error)?;
     }
     let Ok((header, rest)) = ManifestHeader::ref_from_prefix(bytes) else { return Ok(()) };
-    dump.title(0, "manifest header")?;
+    dump.title(0, "manifest header", "08-manifest.md, Header")?;
     preamble(dump, &header.preamble)?;
     fields!(dump, 0, header, ManifestHeader [preamble] {
         table_count: "rows behind this header";
@@ -41,13 +42,13 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()
         at += size_of::<TableRow>() as u64;
     }
     let Ok(view) = view else { return Ok(()) };
-    dump.title(at, "names and keys")?;
+    dump.title(at, "names and keys", "08-manifest.md, Rows")?;
     let operator = view.merge_operator().unwrap_or_default();
-    let quoted = dump.quoted(operator.as_bytes());
-    dump.field(at, operator.len(), "operator", &quoted, "the merge operator's name")?;
+    let name = Value::Bytes(operator.as_bytes());
+    dump.field(at, operator.len(), "operator", &name, "the merge operator's name")?;
     for (index, table) in view.tables().enumerate() {
         let at = table.row.keys_offset.get();
-        let (smallest, largest) = (dump.quoted(table.smallest), dump.quoted(table.largest));
+        let (smallest, largest) = (Value::Bytes(table.smallest), Value::Bytes(table.largest));
         let meaning = format!("of table {index}");
         dump.field(at, table.smallest.len(), "smallest key", &smallest, &meaning)?;
         let at = at + table.smallest.len() as u64;
@@ -57,7 +58,7 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()
 }
 
 fn write_row<W: Write>(dump: &mut Dump<W>, at: u64, index: u32, row: &TableRow) -> io::Result<()> {
-    dump.title(at, &format!("table {index}"))?;
+    dump.title(at, &format!("table {index}"), "08-manifest.md, Rows")?;
     fields!(dump, at, row, TableRow [] {
         tree_id: "the tree that it belongs to";
         level: "the level that it belongs to";

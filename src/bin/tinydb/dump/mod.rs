@@ -5,15 +5,17 @@
 //! ```text
 //!   mod ── by the magic ── table ── block, index, filter, range tombstones, properties
 //!                     ├─── log
-//!                     └─── manifest            each writes through `fields`
+//!                     └─── manifest            each writes through `fields`, in lines, by `object` or by `hex`
 //! ```
 //!
 //! Spec: all of `format-spec/`. I/O: the file; standard output. Unsafe: none.
 
 mod block;
 mod fields;
+mod hex;
 mod log;
 mod manifest;
+mod object;
 mod properties;
 mod range_tombstones;
 mod regions;
@@ -25,25 +27,43 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use indicatif::HumanCount;
+use serde_json::json;
 use tinydb::internals::{log as log_format, manifest as manifest_format, table_file};
 
 use crate::{Answer, Outcome};
-use fields::Dump;
+use fields::{Dump, Form};
 
 /// Name every field of a database's file, with its offset; exit code 1 if the file is damaged
 ///
 /// A line for each field: its offset in the file, its length in bytes, its name, its value, and
 /// what it means. Numbers from 2^32 on are written in hexadecimal.
+///
+/// With --json it is a JSON object a line. The first has "file" and "len". One with "part", "at" and "spec" begins
+/// a structure, and names the chapter of the format's description. Fields follow, with "part", "spec", "at", "len",
+/// "name", "meaning" and what they hold: "value" is a number (up to 2^64 - 1, exact), an array of numbers, or bytes
+/// in hexadecimal, and is absent where a field holds many things, such as a column. Rows and operations have
+/// "key", "value", "seqno" and "expiry"; a row whose value lies out of line has the "reference", "offset"
+/// and "checksum" of its value, too. Ranges have "seqno", "start" and "end" (null: no end). What is broken is an object
+/// with "wrong" (damaged, unsupported, or torn: a log's end that a crash left), "at", "rule" and "meaning".
+///
+/// With --hex each byte of the file is shown once, with its field's name, and each structure with its chapter.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// The file: a table, a log or a manifest, whatever its name
     file: PathBuf,
     /// Leave out the rows of blocks and the operations of logs
     #[arg(long)]
     no_rows: bool,
-    /// Write keys and values to their end, however long
+    /// Write keys and values to their end, however long; as JSON they always are
     #[arg(long)]
     full: bool,
+    /// Write a JSON object a line, for programs
+    #[arg(long, conflicts_with = "hex")]
+    json: bool,
+    /// Write the bytes of the file, each with the name of its field
+    #[arg(long)]
+    hex: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -54,9 +74,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let bytes = fs::read(&args.file).map_err(in_file)?;
     let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let mut dump = Dump::new(out, !args.no_rows, args.full);
-    let title = format!("{path}: {} bytes", HumanCount(bytes.len() as u64));
-    if !write(&mut dump, &title, &bytes)? {
+    let form = match (args.json, args.hex) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Hex(Vec::new()),
+        (false, false) => Form::Text,
+    };
+    let mut dump = Dump::new(out, form, !args.no_rows, args.full);
+    if !write(&mut dump, &path.to_string(), &bytes)? {
         return Err(format!("{path}: starts like no table, log or manifest").into());
     }
     dump.out.flush()?;
@@ -64,15 +88,22 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// Writes a whole file; `false`, and nothing written, if its magic is not known.
-fn write<W: Write>(dump: &mut Dump<W>, title: &str, bytes: &[u8]) -> io::Result<bool> {
+fn write<W: Write>(dump: &mut Dump<W>, path: &str, bytes: &[u8]) -> io::Result<bool> {
     let write: fn(&mut Dump<W>, &[u8]) -> io::Result<()> = match bytes.first_chunk::<8>() {
         Some(&table_file::MAGIC) => table::write,
         Some(&log_format::MAGIC) => log::write,
         Some(&manifest_format::MAGIC) => manifest::write,
         _ => return Ok(false),
     };
-    dump.line(title)?;
+    if matches!(dump.form, Form::Json) {
+        writeln!(dump.out, "{}", json!({ "file": path, "len": bytes.len() }))?;
+    } else {
+        writeln!(dump.out, "{path}: {} bytes", HumanCount(bytes.len() as u64))?;
+    }
     write(dump, bytes)?;
+    if let Form::Hex(named) = &mut dump.form {
+        hex::write(&mut dump.out, std::mem::take(named), bytes)?;
+    }
     Ok(true)
 }
 
@@ -91,7 +122,7 @@ mod tests {
 
     /// What the dump says, and how many rules it found broken.
     fn dump(bytes: &[u8]) -> (String, u64) {
-        let mut dump = Dump::new(Vec::new(), true, false);
+        let mut dump = Dump::new(Vec::new(), Form::Text, true, false);
         write(&mut dump, "file", bytes).unwrap();
         (String::from_utf8(dump.out).unwrap(), dump.damage_count)
     }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use tinydb::internals::table_file::{Properties, PropertiesHeader};
 
 use super::fields::{Dump, fields};
+use super::shown::Value;
 
 pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::Result<()> {
     let properties = match Properties::parse(bytes) {
@@ -38,8 +39,7 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::
         ("operator", properties.operator.as_bytes(), "the merge operator's name"),
     ];
     for (name, bytes, meaning) in parts {
-        let quoted = dump.quoted(bytes);
-        dump.field(at, bytes.len(), name, &quoted, meaning)?;
+        dump.field(at, bytes.len(), name, &Value::Bytes(bytes), meaning)?;
         at += bytes.len() as u64;
     }
     Ok(())

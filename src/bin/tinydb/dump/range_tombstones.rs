@@ -10,6 +10,7 @@ use tinydb::internals::range_tombstones::{
 use zerocopy::FromBytes;
 
 use super::fields::{Dump, fields};
+use super::shown::Value;
 
 pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::Result<()> {
     if let Ok((header, _)) = RangeTombstonesHeader::ref_from_prefix(bytes) {
@@ -29,11 +30,12 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::
     if dump.with_rows {
         for (index, fragment) in region.iter().enumerate() {
             let at = at + (HEADER_LEN + index * ENTRY_LEN) as u64;
-            let range = dump.quoted_range(fragment.start, fragment.end);
+            let range = Value::Range(fragment.start, fragment.end);
             let meaning = format!("rows below seqno {} are deleted", fragment.seqno);
-            dump.field(at, ENTRY_LEN, &format!("fragment {index}"), &range, &meaning)?;
+            let (place, name) = ((at, ENTRY_LEN), format!("fragment {index}"));
+            dump.entry(place, &name, &range, &meaning, &[("seqno", fragment.seqno)])?;
         }
     }
     let meaning = "start and end of each fragment, back to back";
-    dump.field(at + keys_at as u64, bytes.len() - keys_at, "keys", "", meaning)
+    dump.field(at + keys_at as u64, bytes.len() - keys_at, "keys", &Value::Nothing, meaning)
 }

@@ -13,6 +13,7 @@ use tinydb::internals::table_file::{REGION_DATA, RegionEntry, TableFile};
 use zerocopy::FromBytes;
 
 use super::fields::{Dump, fields};
+use super::shown::Value;
 
 /// The region's bytes before the checksums of its chunks.
 fn payload<'a>(stored: &'a [u8], region: &RegionEntry) -> &'a [u8] {
@@ -32,7 +33,7 @@ fn write_checksums<W: Write>(
     let start = payload_len.next_multiple_of(8);
     let len = stored.len().saturating_sub(start);
     let meaning = "one for each 4096 bytes of the region";
-    dump.field(offset + start as u64, len, "chunk checksums", "", meaning)?;
+    dump.field(offset + start as u64, len, "chunk checksums", &Value::Nothing, meaning)?;
     (0..chunks::chunk_count(payload_len)).try_for_each(|index| {
         dump.check(offset, chunks::verify(stored, payload_len, index, file_id, offset))
     })
@@ -57,7 +58,13 @@ pub(super) fn write_filter<W: Write>(
         });
         let set: u64 = blocks.iter().map(|byte| u64::from(byte.count_ones())).sum();
         let meaning = format!("{set} of {} bits are set", blocks.len() * 8);
-        dump.field(at + filter::HEADER_LEN as u64, blocks.len(), "blocks", "", &meaning)?;
+        dump.field(
+            at + filter::HEADER_LEN as u64,
+            blocks.len(),
+            "blocks",
+            &Value::Nothing,
+            &meaning,
+        )?;
     }
     write_checksums(dump, stored, frame, region)?;
     dump.check(at, Filter::parse(bytes).map(|_| ()))
@@ -90,7 +97,8 @@ pub(super) fn write_index<W: Write>(
         Err(error) => return dump.damage(at, error),
     };
     for (name, range) in index.layout().parts() {
-        let value = if name == "prefix" { dump.quoted(index.prefix()) } else { String::new() };
+        let is_prefix = name == "prefix";
+        let value = if is_prefix { Value::Bytes(index.prefix()) } else { Value::Nothing };
         let meaning = part_meaning(&name);
         dump.field(at + range.start as u64, range.len(), &name, &value, meaning)?;
     }
@@ -114,14 +122,18 @@ fn part_meaning(name: &str) -> &'static str {
 }
 
 fn write_separators<W: Write>(dump: &mut Dump<W>, index: &Index<'_>, at: u64) -> io::Result<()> {
+    let parts = index.layout().parts();
+    let start = parts.into_iter().find(|(name, _)| *name == "separators");
+    let mut at_separator = at + start.map_or(0, |(_, range)| range.start as u64);
     for block in 0..index.layout().block_count() {
         let trust = |_: Range<usize>| Ok::<(), FormatError>(());
         match (index.separator(block, &trust), index.block_offset(block, &trust)) {
             (Ok(separator), Ok(offset)) => {
-                let text = format!("separator {block}");
+                let name = format!("separator {block}");
                 let meaning = format!("of the block at {offset} of the data region");
-                let quoted = dump.quoted(separator);
-                dump.line(&format!("{:>21}  {text:<22}{quoted:<22}  {meaning}", separator.len()))?;
+                let (len, value) = (separator.len(), Value::Bytes(separator));
+                dump.entry((at_separator, len), &name, &value, &meaning, &[("block", offset)])?;
+                at_separator += len as u64;
             }
             (Err(error), _) | (_, Err(error)) => return dump.damage(at, error),
         }

@@ -1,23 +1,39 @@
-//! The values of a dump: how numbers and bytes of a struct are spelled.
+//! The values of a dump: what a field holds, for whichever form writes it.
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
 use zerocopy::little_endian::{U16, U32, U64};
 
-/// The value of a field, as a dump spells it.
-pub(super) trait Shown {
-    fn shown(&self) -> String;
+/// What a field holds.
+#[derive(Clone, Debug)]
+pub(super) enum Value<'a> {
+    /// Too much to be written, such as a column.
+    Nothing,
+    Number(u64),
+    Numbers(Vec<u64>),
+    /// Bytes of a fixed length: a magic, or reserved.
+    Fixed(&'a [u8]),
+    /// A key, a value or a name.
+    Bytes(&'a [u8]),
+    /// A row's key and value.
+    Row(&'a [u8], &'a [u8]),
+    /// A range of keys: its start, and the first key behind it if there is one.
+    Range(&'a [u8], Option<&'a [u8]>),
 }
 
-impl Shown for u64 {
-    fn shown(&self) -> String {
-        if *self < 1 << 32 { self.to_string() } else { format!("{self:#018x}") }
-    }
+/// A number, as people read it.
+pub(super) fn number(number: u64) -> String {
+    if number < 1 << 32 { number.to_string() } else { format!("{number:#018x}") }
+}
+
+/// A field of a struct that lies in the file.
+pub(super) trait Shown {
+    fn value(&self) -> Value<'_>;
 }
 
 impl Shown for u8 {
-    fn shown(&self) -> String {
-        self.to_string()
+    fn value(&self) -> Value<'_> {
+        Value::Number(u64::from(*self))
     }
 }
 
@@ -25,8 +41,15 @@ impl Shown for u8 {
 macro_rules! shown {
     ($($type:ty),+) => {$(
         impl Shown for $type {
-            fn shown(&self) -> String {
-                u64::from(self.get()).shown()
+            fn value(&self) -> Value<'_> {
+                Value::Number(u64::from(self.get()))
+            }
+        }
+
+        // Arrays of integers in the file are reserved.
+        impl<const N: usize> Shown for [$type; N] {
+            fn value(&self) -> Value<'_> {
+                Value::Numbers(self.iter().map(|number| u64::from(number.get())).collect())
             }
         }
     )+};
@@ -34,22 +57,7 @@ macro_rules! shown {
 shown!(U16, U32, U64);
 
 impl<const N: usize> Shown for [u8; N] {
-    fn shown(&self) -> String {
-        if *self == [0; N] { "zeros".to_owned() } else { format!("\"{}\"", self.escape_ascii()) }
+    fn value(&self) -> Value<'_> {
+        Value::Fixed(self)
     }
 }
-
-/// Arrays of integers: those in the file are reserved.
-macro_rules! shown_arrays {
-    ($($type:ty),+) => {$(
-        impl<const N: usize> Shown for [$type; N] {
-            fn shown(&self) -> String {
-                if self.iter().all(|number| number.get() == 0) {
-                    return "zeros".to_owned();
-                }
-                self.iter().map(Shown::shown).collect::<Vec<_>>().join(" ")
-            }
-        }
-    )+};
-}
-shown_arrays!(U32, U64);

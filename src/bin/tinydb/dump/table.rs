@@ -43,12 +43,12 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8]) -> io::Result<()
         return Ok(());
     };
     let at = (bytes.len() - 8) as u64;
-    dump.title(at, "end of the footer")?;
-    dump.field(at, 8, "checksum", &checksum.shown(), "of the 4088 bytes before")
+    dump.title(at, "end of the footer", "03-table.md, Footer")?;
+    dump.field(at, 8, "checksum", &checksum.value(), "of the 4088 bytes before")
 }
 
 fn write_header<W: Write>(dump: &mut Dump<W>, header: &FileHeader) -> io::Result<()> {
-    dump.title(0, "table header")?;
+    dump.title(0, "table header", "03-table.md, Header")?;
     fields!(dump, 0, header, FileHeader [] {
         magic: "which kind of file it is";
         format_major: "a reader refuses any other";
@@ -65,7 +65,7 @@ fn write_header<W: Write>(dump: &mut Dump<W>, header: &FileHeader) -> io::Result
 }
 
 fn write_footer<W: Write>(dump: &mut Dump<W>, at: u64, footer: &Footer) -> io::Result<()> {
-    dump.title(at, "footer")?;
+    dump.title(at, "footer", "03-table.md, Footer")?;
     fields!(dump, at, footer, Footer [] {
         magic: "that a footer stands here";
         format_major: "as in the header";
@@ -89,7 +89,7 @@ fn write_entry<W: Write>(
     index: usize,
     entry: &RegionEntry,
 ) -> io::Result<()> {
-    dump.title(at, &format!("directory entry {index}"))?;
+    dump.title(at, &format!("directory entry {index}"), "03-table.md, Footer")?;
     fields!(dump, at, entry, RegionEntry [] {
         kind: region_name(entry.kind.get());
         flags: "1 critical, 2 with chunk checksums behind it";
@@ -112,6 +112,19 @@ fn region_name(kind: u32) -> &'static str {
     }
 }
 
+/// What tells of a region.
+fn region_chapter(kind: u32) -> &'static str {
+    match kind {
+        REGION_DATA => "03-table.md, Data region",
+        REGION_VALUES => "03-table.md, Value region",
+        REGION_FILTER => "06-filter.md",
+        REGION_INDEX => "05-index.md",
+        REGION_PROPERTIES => "03-table.md, Properties",
+        REGION_RANGE_TOMBSTONES => "09-range-tombstones.md",
+        _ => "",
+    }
+}
+
 fn write_region<W: Write>(
     dump: &mut Dump<W>,
     bytes: &[u8],
@@ -120,7 +133,8 @@ fn write_region<W: Write>(
 ) -> io::Result<()> {
     let (at, len, stored_len) = (region.offset.get(), region.len.get(), region.stored_len());
     let name = region_name(region.kind.get());
-    dump.title(at, &format!("region of {len} bytes, {stored_len} in all: {name}"))?;
+    let title = format!("region of {len} bytes, {stored_len} in all: {name}");
+    dump.title(at, &title, region_chapter(region.kind.get()))?;
     // `TableFile::parse` proved that it lies in the file.
     let start = usize::try_from(at).unwrap_or(usize::MAX);
     let end = start.saturating_add(usize::try_from(stored_len).unwrap_or(usize::MAX));
@@ -139,6 +153,9 @@ fn write_region<W: Write>(
         REGION_INDEX => regions::write_index(dump, stored, frame, region),
         REGION_PROPERTIES => properties::write(dump, stored, at),
         REGION_RANGE_TOMBSTONES => range_tombstones::write(dump, stored, at),
-        _ => Ok(()),
+        _ => {
+            dump.name_bytes(at, stored.len(), name);
+            Ok(())
+        }
     }
 }
