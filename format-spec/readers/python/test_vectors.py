@@ -237,10 +237,34 @@ def check_refused(folder, index):
         found = refusal(kind, load(folder, entry["file"]), index["read_as"])
         expected = entry["verdict"], reason, entry.get("at")
         assert found == expected, f"{entry['file']} is {found}, expected {expected}"
-    rules = {entry["rule"] for entry in refused if "rule" in entry} | index["rules_of_several_files"].keys()
+    rules = {entry["rule"] for entry in refused + index["databases"] if "rule" in entry}
     missing = rules_of_spec() ^ rules
     assert not missing, f"these rules have no refused vector, or are none: {sorted(missing)}"
     print(f"refused: {len(refused)} vectors, each for its rule or for what it needs")
+
+
+def check_databases(folder, index):
+    """Every good database has the rows that it should have, and every other one is refused for its rule."""
+    for entry in index["databases"]:
+        path, rule = os.path.join(folder, entry["directory"]), None
+        try:
+            db = Database(path)
+            verify(db)
+        except Broken as error:
+            rule = error.rule
+        assert rule == entry.get("rule"), f"{path}: rule {rule}, expected {entry.get('rule')}"
+        if rule:
+            continue
+        cover, found = db.cover(M64), []
+        for key, rows in itertools.groupby((row for row, _ in db.rows()), lambda row: row.key):
+            rows = list(rows)
+            assert rows == db.versions(key), f"{path}: a lookup of {key!r} gives other rows than a scan"
+            value, operands = visible(rows, cover(key), M64, index["read_as"]["now"])
+            if operands or value is not None:
+                found.append({"key": hexed(key), "value": hexed(value), "operands": list(map(hexed, operands))})
+        expected = [json.loads(line) for line in load(folder, entry["rows"]).decode().splitlines()]
+        assert found == expected, f"{path}: the rows are {json.dumps(found)}"
+    print(f"databases: {len(index['databases'])}, with all their rows or refused for their rule")
 
 
 def main(folder):
@@ -249,6 +273,7 @@ def main(folder):
     check_hashes()
     index = json.loads(load(folder, "index.json"))
     check_refused(folder, index)
+    check_databases(folder, index)
     good = [entry for entry in index["vectors"] if entry["verdict"] == "good"]
     assert good, f"no vectors in {folder}"
     for entry in good:

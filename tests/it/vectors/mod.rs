@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+mod databases;
 mod dumps;
 mod index;
 mod reader;
@@ -66,7 +67,7 @@ fn every_file_among_the_vectors_has_a_recipe() {
     let names = recipe::all().into_iter().map(|vector| vector.name);
     let mut want: BTreeSet<String> =
         names.flat_map(|name| [format!("{name}.bin"), format!("{name}.json")]).collect();
-    want.extend(["README.md", "index.json", "refused"].map(str::to_owned));
+    want.extend(["README.md", "databases", "index.json", "refused"].map(str::to_owned));
     assert_eq!(found, want);
     let readme = fs::read_to_string(folder().join("README.md")).expect("README.md");
     for name in recipe::all().into_iter().map(|vector| vector.name) {

@@ -72,11 +72,11 @@ pub(super) fn all() -> Vec<Vector> {
 /// A row that owns its bytes.
 #[derive(Clone, Debug)]
 pub(super) struct OwnedRow {
-    key: Vec<u8>,
-    seqno: u64,
-    kind: Kind,
-    expires_at: u64,
-    value: Vec<u8>,
+    pub(super) key: Vec<u8>,
+    pub(super) seqno: u64,
+    pub(super) kind: Kind,
+    pub(super) expires_at: u64,
+    pub(super) value: Vec<u8>,
 }
 
 impl OwnedRow {
@@ -120,6 +120,17 @@ pub(super) fn table_with(
     filter: FilterSize,
     operator: &str,
 ) -> Vec<u8> {
+    table_numbered((FILE_NUMBER, FILE_ID), rows, fragments, filter, operator)
+}
+
+/// As [`table_with`], with this number and identity.
+pub(super) fn table_numbered(
+    (number, file_id): (u64, u64),
+    rows: &[OwnedRow],
+    fragments: &[RangeTombstone<'_>],
+    filter: FilterSize,
+    operator: &str,
+) -> Vec<u8> {
     let disk = SimDisk::new(0);
     disk.create_root().expect("a directory");
     let settings = TableSettings {
@@ -129,14 +140,14 @@ pub(super) fn table_with(
         hash_seed: HASH_SEED,
         operator: operator.to_owned(),
     };
-    let writer = TableWriter::create(&disk, &settings, FILE_NUMBER, FILE_NUMBER + 1, FILE_ID);
+    let writer = TableWriter::create(&disk, &settings, number, number + 1, file_id);
     let mut writer = writer.expect("a writer");
     for row in rows {
         writer.add(&disk, &row.row()).expect("room on the disk");
     }
     writer.set_range_tombstones(fragments.iter().copied());
     writer.finish(&disk).expect("room on the disk");
-    disk.read_file(FileName::Table(FILE_NUMBER)).expect("the table")
+    disk.read_file(FileName::Table(number)).expect("the table")
 }
 
 /// A block for each set of columns that a table's block can have: offsets of keys and of values,
@@ -311,6 +322,7 @@ fn wide_block() -> Vec<u8> {
 /// A log in the making.
 pub(super) struct Log {
     pub(super) bytes: Vec<u8>,
+    number: u64,
     next_seqno: u64,
     synced_upto: u64,
 }
@@ -326,7 +338,13 @@ impl Log {
             first_seqno: 100,
             merge_operator,
         };
-        Self { bytes: info.encode(), next_seqno: 100, synced_upto: 0 }
+        Self::of(&info)
+    }
+
+    /// A log with this header, and no record yet.
+    pub(super) fn of(info: &LogInfo<'_>) -> Self {
+        let (number, next_seqno) = (info.log_number, info.first_seqno);
+        Self { bytes: info.encode(), number, next_seqno, synced_upto: 0 }
     }
 
     pub(super) fn batch(&mut self, operations: &[Op<'_>]) -> &mut Self {
@@ -339,7 +357,7 @@ impl Log {
 
     /// A record of this payload, whatever it means.
     pub(super) fn record(&mut self, op_count: u32, payload: &[u8]) -> &mut Self {
-        let (seed, at) = (log_seed(DATABASE_ID, LOG_NUMBER), self.bytes.len() as u64);
+        let (seed, at) = (log_seed(DATABASE_ID, self.number), self.bytes.len() as u64);
         let header = batch_header(seed, at, payload, self.next_seqno, op_count, self.synced_upto);
         self.bytes.extend_from_slice(header.as_bytes());
         self.bytes.extend_from_slice(payload);
@@ -360,7 +378,7 @@ impl Log {
     }
 
     pub(super) fn seal(&mut self) -> &mut Self {
-        let (seed, at) = (log_seed(DATABASE_ID, LOG_NUMBER), self.bytes.len() as u64);
+        let (seed, at) = (log_seed(DATABASE_ID, self.number), self.bytes.len() as u64);
         self.bytes.extend_from_slice(seal_header(seed, at, self.next_seqno).as_bytes());
         self
     }
