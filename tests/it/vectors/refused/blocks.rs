@@ -49,20 +49,22 @@ fn headers() -> Vec<Refused> {
     gone.blocks.clear();
     let mut flipped = one_row().bytes;
     flipped[at] ^= 1;
-    let empty = set(ROW_COUNT, &[0]).set(at + VALUE_HEAP_LEN, &[0]);
-    let value = one_row().column(0, "values");
+    // The header says nothing but its length, and only zeros follow.
+    let empty = set(ROW_COUNT, &[0; 52]);
+    let mut beyond = set(BLOCK_LEN, &[128]);
+    beyond.blocks[0].1 = 128;
     let thousand = 1000_u32.to_le_bytes();
     vec![
         refused("B1", "beyond-the-region", gone).also(&["T15"]),
-        refused("B2", "beyond-the-region", set(BLOCK_LEN, &[128])),
+        refused("B2", "beyond-the-region", beyond).also(&["B16", "T15"]),
         Refused::new("table", "B3", "checksum", flipped),
-        refused("B4", "no-rows", empty.set(value, &[0; 5])).also(&["B16", "T17"]),
+        refused("B4", "no-rows", empty).also(&["T16", "T17"]),
         refused("B5", "reserved-column", set(COLUMNS, &[0x22])),
         refused("B6", "width-of-an-absent-column", set(WIDTHS, &[0x0f])),
         refused("B7", "too-many-values", {
             set(VALUE_HEAP_LEN, &thousand).set(at + VALUE_STRIDE, &thousand)
         }),
-        refused("B8", "stride", set(VALUE_STRIDE, &[4])),
+        refused("B8", "stride", set(VALUE_STRIDE, &[4]).set_in(PROPERTIES, 64, &[4])),
     ]
 }
 

@@ -1,9 +1,9 @@
 //! Logs that break a rule (chapter 07), behind one good record where it can be.
 
-use tinydb::internals::log::log_seed;
+use tinydb::internals::log::{LogInfo, log_seed};
 use tinydb::internals::row::Kind;
 
-use super::super::recipe::{DATABASE_ID, LOG_NUMBER, Log, op};
+use super::super::recipe::{DATABASE_ID, HASH_SEED, LOG_NUMBER, Log, op};
 use super::{Refused, Why, seal};
 
 /// Where the second record of [`two_records`] starts.
@@ -40,6 +40,21 @@ pub(super) fn with_preamble(at: usize, bytes: &[u8]) -> Vec<u8> {
     log[at..at + bytes.len()].copy_from_slice(bytes);
     seal(&mut log, 120, 0..120, 0);
     log
+}
+
+/// A whole log, but for its name.
+fn another_number() -> Vec<u8> {
+    let mut log = Log::of(&LogInfo {
+        log_number: LOG_NUMBER + 1,
+        database_id: DATABASE_ID,
+        hash_seed: HASH_SEED,
+        manifest_number: 6,
+        previous_log: 4,
+        first_seqno: 100,
+        merge_operator: None,
+    });
+    log.batch(&[op(Kind::Put, b"a", 0, b"whole")]);
+    log.bytes
 }
 
 /// A good record, and one with this payload.
@@ -83,7 +98,7 @@ fn headers() -> Vec<Refused> {
         rule("L4", "operator-checksum", with_preamble(112, &[1])),
         rule("L5", "reserved", with_preamble(72, &[1])),
         rule("L6", "operator", named),
-        rule("L7", "another-number", with_preamble(24, &[8])),
+        rule("L7", "another-number", another_number()),
     ]
 }
 
@@ -97,7 +112,7 @@ fn records() -> Vec<Refused> {
         rule("L8", "longer-than-the-file", second(16, &[200])),
         rule("L9", "record-checksum", flipped(SECOND)),
         rule("L10", "payload", flipped(SECOND + 48 + 12)),
-        rule("L11", "batch-of-nothing", second(40, &[0])),
+        rule("L11", "batch-of-nothing", payload(0, b"")),
         rule("L12", "seqno-again", second(24, &[100])),
         rule("L13", "synced-ahead", second(32, &at.to_le_bytes())),
         rule("L14", "behind-zeros", behind.bytes),

@@ -77,10 +77,10 @@ fn directories() -> Vec<Refused> {
     no_match.bytes[entry + 24] ^= 1;
     vec![
         refused("T7", "too-many-regions", many),
-        refused("T8", "overlap", one_row().add_entry(100, 0, properties, 0)),
+        refused("T8", "overlap", one_row().add_entry(100, 0, properties, 134)),
         refused("T9", "twice", one_row().add_entry(100, 0, end, 0).add_entry(100, 0, end, 0)),
         refused("T10", "no-properties", without),
-        refused("T13", "properties-len", one_row().set_in(PROPERTIES, 88, &[2])),
+        refused("T13", "properties-len", one_row().set_in(PROPERTIES, 84, &[1])),
         Refused::new("table", "T14", "region-checksum", no_match.seal_ends(FILE_ID)),
         refused("T23", "flags", {
             let entry = one_row().entry(DATA);
