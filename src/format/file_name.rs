@@ -6,6 +6,7 @@
 //!  MANIFEST-000042  a version: which tables form the tree
 //!  TABLE-000012     a table: a sorted run, immutable
 //!  TMP-000012       a file that is being written and will get one of the names above
+//!  damaged/         a directory: where a repair puts what it could not use
 //! ```
 //!
 //! # Invariants
@@ -27,6 +28,9 @@ rules! {
     CHAIN = "F3", "the log before a log is there, unless it is obsolete";
     SEQUENCE = "F4", "a record continues the seqnos of the tables and logs before it, without a gap";
 }
+
+/// The directory, inside that of the database, to which a repair moves what it could not use.
+pub const DAMAGED_DIR: &str = "damaged";
 
 /// The name of one of TinyDB's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +63,13 @@ impl FileName {
             "TMP" => Some(Self::Tmp(number)),
             _ => None,
         }
+    }
+
+    /// The name that this file gets in [`DAMAGED_DIR`] if `taken` files of its name are there already:
+    /// its own, then that with a number behind it.
+    #[must_use]
+    pub fn aside(self, taken: u32) -> String {
+        if taken == 0 { self.to_string() } else { format!("{self}.{taken}") }
     }
 
     /// The number in the name; `None` for the lock file.
@@ -160,5 +171,13 @@ mod tests {
             }
         }
         assert_eq!(FileName::Lock.number(), None);
+    }
+
+    #[test]
+    fn names_aside_are_all_different() {
+        let name = FileName::Table(12);
+        let names: Vec<_> = (0..3).map(|taken| name.aside(taken)).collect();
+        assert_eq!(names, ["TABLE-000012", "TABLE-000012.1", "TABLE-000012.2"]);
+        assert_eq!(FileName::parse(DAMAGED_DIR), None);
     }
 }

@@ -25,7 +25,7 @@ use super::mmap::Map;
 use super::region::{ReadAt, Region};
 use super::{Listing, LockGuard, Memory, Storage, StorageFile};
 use crate::error::{Error, Result};
-use crate::format::file_name::FileName;
+use crate::format::file_name::{DAMAGED_DIR, FileName};
 use crate::options::ReadMode;
 
 /// One database directory of the real file system.
@@ -117,6 +117,25 @@ impl Storage for Disk {
     fn remove(&self, name: FileName) -> Result<()> {
         let path = self.path(name);
         fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))
+    }
+
+    fn set_aside(&self, name: FileName) -> Result<PathBuf> {
+        let (from, dir) = (self.path(name), self.root.join(DAMAGED_DIR));
+        let move_there = || {
+            // Looked at first: nothing is made for a file that is not there.
+            fs::symlink_metadata(&from)?;
+            create_dir(&dir)?;
+            if !fs::symlink_metadata(&dir)?.is_dir() {
+                return Err(io::Error::other(format!("\"{DAMAGED_DIR}\" is a symbolic link")));
+            }
+            let to = free_path(&dir, name)?;
+            fs::rename(&from, &to)?;
+            // The new name first: so the file never is without one.
+            sync_dir(&dir)?;
+            sync_dir(&self.root)?;
+            Ok(to)
+        };
+        move_there().map_err(|source| Error::io("set aside", &from, source))
     }
 
     fn sync_dir(&self) -> Result<()> {
@@ -287,6 +306,19 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 
 fn not_a_directory(path: &Path) -> Error {
     Error::NotADatabase { path: path.to_owned(), reason: "it is not a directory".to_owned() }
+}
+
+/// The first name that a file can have in a directory of files that were set aside. Nobody else makes
+/// one meanwhile: who sets aside holds the lock.
+fn free_path(dir: &Path, name: FileName) -> io::Result<PathBuf> {
+    for taken in 0..u32::MAX {
+        let path = dir.join(name.aside(taken));
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            found => found.map(drop)?,
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Whether `path` still names this open file.

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!   engine, wal, table, manifest
-//!        │ create · write_at · sync · rename · remove · list · lock      │ open_region
+//!        │ create · write_at · sync · rename · remove · list · lock ·    │ open_region
+//!        │ set_aside                                                     │
 //!        ▼                                                               ▼
 //!   dyn Storage ┬─ Disk: std::fs                              Region: a map, or reads on request
 //!               ├─ LoneFile: one file of std::fs
@@ -120,6 +121,15 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// [`Error::Io`] if it is missing or the system refuses.
     fn remove(&self, name: FileName) -> Result<()>;
 
+    /// Moves a file into the directory [`DAMAGED_DIR`](crate::format::file_name::DAMAGED_DIR), which
+    /// is made if need be, and gives the path it has there. Durable on return, with every earlier
+    /// create, rename and remove. What is there already stays: the file gets another name then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; whether it took place is then unknown.
+    fn set_aside(&self, name: FileName) -> Result<PathBuf>;
+
     /// Makes every earlier create, rename and remove durable.
     ///
     /// # Errors
@@ -194,6 +204,7 @@ pub trait LockGuard: Debug + Send + Sync + 'static {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::file_name::DAMAGED_DIR;
 
     /// The storages that must behave alike, with whatever keeps their directory alive.
     fn storages() -> Vec<(Box<dyn Storage>, Option<tempfile::TempDir>)> {
@@ -284,6 +295,24 @@ mod tests {
             }
             check_kind(storage.remove(name), "remove", &path, ErrorKind::NotFound);
             check_kind(storage.rename(name, other), "rename", &path, ErrorKind::NotFound);
+            check_kind(storage.set_aside(name), "set aside", &path, ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_leaves_the_directory_and_replaces_nothing() {
+        for (storage, _dir) in storages() {
+            storage.create_root().unwrap();
+            let name = FileName::Table(1);
+            let paths = ["first", "second", "third"].map(|bytes| {
+                write(&*storage, name, bytes.as_bytes());
+                storage.set_aside(name).unwrap()
+            });
+            let dir = storage.root().join(DAMAGED_DIR);
+            let want = ["TABLE-000001", "TABLE-000001.1", "TABLE-000001.2"];
+            assert_eq!(paths, want.map(|name| dir.join(name)));
+            let foreign = vec![DAMAGED_DIR.to_owned()];
+            assert_eq!(storage.list().unwrap(), Some(Listing { files: vec![], foreign }));
         }
     }
 

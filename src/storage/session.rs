@@ -80,6 +80,17 @@ impl Storage for Session {
         self.storage.remove(name)
     }
 
+    fn set_aside(&self, name: FileName) -> Result<PathBuf> {
+        let mut pending = self.pending();
+        pending.remove(&name);
+        let moved = self.storage.set_aside(name);
+        if let Err(error) = &moved {
+            // It may be the sync that failed.
+            note_failure(&mut pending, error);
+        }
+        moved
+    }
+
     fn sync_dir(&self) -> Result<()> {
         self.sync_names(&[])
     }
@@ -94,9 +105,7 @@ impl Storage for Session {
         let synced = self.storage.sync_dir();
         match &synced {
             Ok(()) => pending.retain(|_, failure| failure.is_some()),
-            Err(error) => pending.values_mut().for_each(|failure| {
-                failure.get_or_insert_with(|| error.clone());
-            }),
+            Err(error) => note_failure(&mut pending, error),
         }
         synced
     }
@@ -111,6 +120,13 @@ impl Storage for Session {
 
     fn memory(&self) -> Memory {
         self.storage.memory()
+    }
+}
+
+/// Remembers of all names that are not durable how the sync failed.
+fn note_failure(pending: &mut BTreeMap<FileName, Option<Error>>, error: &Error) {
+    for failure in pending.values_mut() {
+        failure.get_or_insert_with(|| error.clone());
     }
 }
 

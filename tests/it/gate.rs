@@ -1,7 +1,7 @@
 //! A disk whose tables can be held up: how tests stop a flush or a merge where they want to look at
 //! it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use tinydb::ReadMode;
@@ -108,6 +108,10 @@ impl Storage for GatedDisk {
 
     fn remove(&self, name: FileName) -> Result<()> {
         self.disk.remove(name)
+    }
+
+    fn set_aside(&self, name: FileName) -> Result<PathBuf> {
+        self.disk.set_aside(name)
     }
 
     fn sync_dir(&self) -> Result<()> {

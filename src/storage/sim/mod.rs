@@ -19,6 +19,7 @@
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ use bytes::Bytes;
 use super::region::{ReadAt, Region};
 use super::{Listing, LockGuard, Memory, Storage, StorageFile};
 use crate::error::{Error, Result};
-use crate::format::file_name::FileName;
+use crate::format::file_name::{DAMAGED_DIR, FileName};
 use crate::options::ReadMode;
 
 mod draw;
@@ -59,8 +60,8 @@ impl SimDisk {
     }
 
     /// How many calls that change the disk were made since it was started: [`Storage`]'s
-    /// `create_root`, `create`, `rename`, `remove`, `sync_dir` and `lock`, and [`StorageFile`]'s
-    /// `write_at` and `sync`. The first has the number 0.
+    /// `create_root`, `create`, `rename`, `remove`, `sync_dir`, `lock` and `set_aside` (two: the
+    /// rename and the sync), and [`StorageFile`]'s `write_at` and `sync`. The first has the number 0.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.state().calls
@@ -162,6 +163,12 @@ impl SimDisk {
         self.state().read(name).map(<[u8]>::to_vec)
     }
 
+    /// The files that were set aside, by their names in [`DAMAGED_DIR`]; also while the disk is down.
+    #[must_use]
+    pub fn files_aside(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state().files_aside()
+    }
+
     /// Puts a file there, durably, in place of what has its name. Names that were not synced yet
     /// become durable with it.
     pub fn write_file(&self, name: FileName, bytes: impl Into<Vec<u8>>) {
@@ -206,8 +213,10 @@ impl Storage for SimDisk {
     }
 
     fn list(&self) -> Result<Option<Listing>> {
-        let files = self.look("list", self.root(), |state| Ok(state.list()))?;
-        Ok(files.map(|files| Listing { files, foreign: Vec::new() }))
+        self.look("list", self.root(), |state| {
+            let foreign = state.has_aside().then(|| DAMAGED_DIR.to_owned()).into_iter().collect();
+            Ok(state.list().map(|files| Listing { files, foreign }))
+        })
     }
 
     fn create(&self, name: FileName) -> Result<Box<dyn StorageFile>> {
@@ -240,6 +249,13 @@ impl Storage for SimDisk {
 
     fn remove(&self, name: FileName) -> Result<()> {
         self.call("remove", &self.path(name), Call::Remove(name)).map(drop)
+    }
+
+    fn set_aside(&self, name: FileName) -> Result<PathBuf> {
+        let taken = self.call("set aside", &self.path(name), Call::SetAside(name))?;
+        self.sync_dir()?;
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+        Ok(self.root().join(DAMAGED_DIR).join(name.aside(taken)))
     }
 
     fn sync_dir(&self) -> Result<()> {

@@ -17,29 +17,40 @@ use crate::format::file_name::FileName;
 /// The number of a file, whatever its name.
 pub(super) type FileId = u64;
 
-/// The names of the directory.
+/// A name, and where it stands: 0 is the directory, `n` the directory of files set aside, where the
+/// file is the `n`-th of its name.
+type Spot = (FileName, u32);
+
+/// The names of the directory, and of that of files set aside.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    live: BTreeMap<FileName, FileId>,
-    durable: BTreeMap<FileName, FileId>,
+    live: BTreeMap<Spot, FileId>,
+    durable: BTreeMap<Spot, FileId>,
     pending: Vec<Change>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    Add(FileName, FileId),
-    Rename(FileName, FileName, FileId),
-    Remove(FileName, FileId),
+    Add(Spot, FileId),
+    Rename(Spot, Spot, FileId),
+    Remove(Spot, FileId),
 }
 
 impl Names {
     pub(super) fn get(&self, name: FileName) -> Option<FileId> {
-        self.live.get(&name).copied()
+        self.live.get(&(name, 0)).copied()
     }
 
     /// The names that there are, sorted.
     pub(super) fn list(&self) -> Vec<FileName> {
-        self.live.keys().copied().collect()
+        self.live.keys().filter(|(_, nth)| *nth == 0).map(|(name, _)| *name).collect()
+    }
+
+    /// The files that were set aside, by their names there.
+    pub(super) fn aside(&self) -> impl Iterator<Item = (String, FileId)> {
+        let aside =
+            |(&(name, nth), &file): (&Spot, &FileId)| Some((name.aside(nth.checked_sub(1)?), file));
+        self.live.iter().filter_map(aside)
     }
 
     /// The files that have a name.
@@ -56,14 +67,14 @@ impl Names {
     }
 
     pub(super) fn add(&mut self, name: FileName, file: FileId) {
-        self.change(Change::Add(name, file));
+        self.change(Change::Add((name, 0), file));
     }
 
     /// Renames; `false` if there is no such name.
     pub(super) fn rename(&mut self, from: FileName, to: FileName) -> bool {
         let found = self.get(from);
         if let Some(file) = found.filter(|_| from != to) {
-            self.change(Change::Rename(from, to, file));
+            self.change(Change::Rename((from, 0), (to, 0), file));
         }
         found.is_some()
     }
@@ -72,9 +83,18 @@ impl Names {
     pub(super) fn remove(&mut self, name: FileName) -> bool {
         let found = self.get(name);
         if let Some(file) = found {
-            self.change(Change::Remove(name, file));
+            self.change(Change::Remove((name, 0), file));
         }
         found.is_some()
+    }
+
+    /// Sets a file aside, and gives how many of its name were there before; `None` if there is no such
+    /// name.
+    pub(super) fn set_aside(&mut self, name: FileName) -> Option<u64> {
+        let file = self.get(name)?;
+        let taken = (0..u32::MAX).find(|taken| !self.live.contains_key(&(name, taken + 1)))?;
+        self.change(Change::Rename((name, 0), (name, taken + 1), file));
+        Some(taken.into())
     }
 
     fn change(&mut self, change: Change) {
@@ -120,7 +140,7 @@ impl Names {
 }
 
 /// Makes a change, also where changes before it were lost.
-fn apply(names: &mut BTreeMap<FileName, FileId>, change: Change) {
+fn apply(names: &mut BTreeMap<Spot, FileId>, change: Change) {
     match change {
         Change::Add(name, file) => {
             names.insert(name, file);
@@ -158,7 +178,7 @@ mod tests {
                 assert!(names.rename(TMP, NEW));
                 assert!(names.remove(OLD));
                 names.crash(mode, &mut Draw::new(seed));
-                names.live.into_iter().collect()
+                names.live.into_iter().map(|((name, _), file)| (name, file)).collect()
             })
             .collect()
     }
@@ -206,5 +226,22 @@ mod tests {
         assert!(!names.rename(TMP, NEW) && !names.remove(TMP), "there is none");
         assert!(names.rename(OLD, OLD));
         assert_eq!(names.list(), [OLD]);
+    }
+
+    #[test]
+    fn what_is_set_aside_has_one_name_after_every_crash() {
+        for (mode, seed) in
+            CrashMode::ALL.into_iter().flat_map(|mode| (0..20).map(move |n| (mode, n)))
+        {
+            let mut names = Names::default();
+            names.add(OLD, 10);
+            names.sync();
+            assert_eq!((names.set_aside(OLD), names.set_aside(OLD)), (Some(0), None));
+            names.crash(mode, &mut Draw::new(seed));
+            let aside: Vec<_> = names.aside().collect();
+            let is_aside = aside == [(OLD.to_string(), 10)];
+            assert!(is_aside || aside.is_empty(), "{aside:?}");
+            assert_eq!(names.get(OLD).is_none(), is_aside);
+        }
     }
 }

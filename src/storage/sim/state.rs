@@ -34,6 +34,7 @@ pub(super) enum Call<'a> {
     Sync(FileId),
     Rename(FileName, FileName),
     Remove(FileName),
+    SetAside(FileName),
     SyncDir,
     Lock,
 }
@@ -102,7 +103,7 @@ impl State {
     /// Makes a call of the process that began with `boot`, as the plan wants it.
     ///
     /// The answer is the number of the created file or of the locking, or how many bytes were
-    /// written; else 0.
+    /// written, or how many files of the name were set aside before; else 0.
     pub(super) fn call(&mut self, boot: u64, call: Call<'_>) -> io::Result<u64> {
         self.check_power(boot)?;
         let fate = self.plan.fate(self.calls);
@@ -149,6 +150,9 @@ impl State {
                 let found = self.names()?.remove(name);
                 self.found(found)
             }
+            Call::SetAside(name) => {
+                self.names()?.set_aside(name).ok_or_else(|| io::ErrorKind::NotFound.into())
+            }
             Call::SyncDir => {
                 self.names()?.sync();
                 self.found(true)
@@ -188,11 +192,14 @@ impl State {
                 Some(Call::Write { file, offset, bytes })
             }
             // What it does is not durable yet, so the crash itself decides.
-            (Call::Write { .. } | Call::Create(_) | Call::Rename(..) | Call::Remove(_), mode)
-                if mode != CrashMode::Kill =>
-            {
-                Some(call)
-            }
+            (
+                Call::Write { .. }
+                | Call::Create(_)
+                | Call::Rename(..)
+                | Call::Remove(_)
+                | Call::SetAside(_),
+                mode,
+            ) if mode != CrashMode::Kill => Some(call),
             _ => Some(call).filter(|_| self.chance.coin()),
         };
         if let Some(call) = unsynced {
@@ -251,6 +258,16 @@ impl State {
     /// The bytes of a file, as readers see them.
     pub(super) fn read(&self, name: FileName) -> Option<&[u8]> {
         self.files.get(&self.names.as_ref()?.get(name)?).map(File::live)
+    }
+
+    pub(super) fn has_aside(&self) -> bool {
+        self.names.iter().flat_map(Names::aside).next().is_some()
+    }
+
+    /// The files that were set aside, by their names there.
+    pub(super) fn files_aside(&self) -> BTreeMap<String, Vec<u8>> {
+        let named = self.names.iter().flat_map(Names::aside);
+        named.filter_map(|(name, id)| Some((name, self.files.get(&id)?.live().to_vec()))).collect()
     }
 
     /// Makes a file with these bytes, or none, durably and without a call.
@@ -361,6 +378,7 @@ fn describe(call: Call<'_>) -> String {
         Call::Sync(file) => format!("sync {file}"),
         Call::Rename(from, to) => format!("rename {from} {to}"),
         Call::Remove(name) => format!("remove {name}"),
+        Call::SetAside(name) => format!("set aside {name}"),
         Call::SyncDir => "sync directory".to_owned(),
         Call::Lock => "lock".to_owned(),
     }
