@@ -17,10 +17,12 @@
 //!
 //! Spec: `format-spec/07-log.md`, "Recovery". I/O: through `wal`. Unsafe: none.
 
+use std::path::Path;
+
 use crate::error::{Error, Result};
 use crate::format::checksum::hash_key;
 use crate::format::file_name::{self, FileName};
-use crate::format::log::LogEnd;
+use crate::format::log::{LogEnd, Record};
 use crate::format::log_op::{Op, Ops};
 use crate::format::manifest::ManifestData;
 use crate::memtable::Memtable;
@@ -51,6 +53,62 @@ pub(super) struct Replay {
     pub(super) stats: RecoveryStats,
 }
 
+impl Replay {
+    /// Nothing yet, behind this seqno.
+    pub(super) fn after(last_seqno: u64, memtable_size: usize) -> Self {
+        Self {
+            memtable: Memtable::with_capacity_for(memtable_size),
+            batches: Vec::new(),
+            last_seqno,
+            logs: Vec::new(),
+            merge_operator: None,
+            stats: RecoveryStats::default(),
+        }
+    }
+
+    /// Takes the next batch, of the log at `path`; what it deletes by range is deleted at the end, see
+    /// [`delete_ranges`](Self::delete_ranges).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] for an operation that is none.
+    pub(super) fn apply(&mut self, batch: Recovered, path: &Path, hash_seed: u64) -> Result<()> {
+        for (seqno, op) in (batch.first_seqno..).zip(Ops::new(&batch.payload, batch.op_count)) {
+            let op = op.map_err(|error| Error::corrupt(path, 0, error))?;
+            match op {
+                Op::Row(op) => self.memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?,
+                Op::RangeDelete(_) => {}
+            }
+            self.last_seqno = seqno;
+            self.stats.row_count += 1;
+        }
+        self.stats.batch_count += 1;
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    /// Deletes the ranges of all batches at once: nobody reads yet, and all rows are there.
+    pub(super) fn delete_ranges(&self) {
+        let mut deleted = Vec::new();
+        for batch in &self.batches {
+            let ops = Ops::new(&batch.payload, batch.op_count).flatten();
+            deleted.extend((batch.first_seqno..).zip(ops).filter_map(|(seqno, op)| match op {
+                Op::RangeDelete(op) => Some(op.tombstone(seqno)),
+                Op::Row(_) => None,
+            }));
+        }
+        self.memtable.delete_ranges(&deleted);
+    }
+}
+
+impl Recovered {
+    /// A copy of a record.
+    pub(super) fn of(record: &Record<'_>) -> Self {
+        let payload = record.payload.to_vec();
+        Self { first_seqno: record.first_seqno, op_count: record.op_count, payload }
+    }
+}
+
 /// Reads the logs that a version needs.
 pub(super) struct Replayer<'r> {
     pub(super) storage: &'r dyn Storage,
@@ -67,17 +125,7 @@ impl Replayer<'_> {
     /// [`Error::Corrupt`] by file and offset; `Io` from reading.
     pub(super) fn replay(&self, listing: &Listing) -> Result<Replay> {
         let replay = self.replay_rows(listing)?;
-        // Nobody reads yet, so all ranges are deleted at once, when all rows are there.
-        let mut deleted = Vec::new();
-        for batch in &replay.batches {
-            let ops = Ops::new(&batch.payload, batch.op_count).flatten();
-            deleted.extend((batch.first_seqno..).zip(ops).filter_map(|(seqno, op)| match op {
-                Op::RangeDelete(op) => Some(op.tombstone(seqno)),
-                Op::Row(_) => None,
-            }));
-        }
-        replay.memtable.delete_ranges(&deleted);
-        drop(deleted);
+        replay.delete_ranges();
         Ok(replay)
     }
 
@@ -91,14 +139,8 @@ impl Replayer<'_> {
                 _ => None,
             })
             .collect();
-        let mut replay = Replay {
-            memtable: Memtable::with_capacity_for(self.memtable_size),
-            batches: Vec::new(),
-            last_seqno: self.manifest.last_seqno,
-            logs: logs.clone(),
-            merge_operator: None,
-            stats: RecoveryStats::default(),
-        };
+        let mut replay = Replay::after(self.manifest.last_seqno, self.memtable_size);
+        replay.logs.clone_from(&logs);
         let mut previous: Option<LogSummary> = None;
         for (index, number) in logs.iter().enumerate() {
             let later = logs.get(index..).unwrap_or_default();
@@ -164,11 +206,7 @@ impl Replayer<'_> {
             }
             if gap.is_none() {
                 next_seqno = record.first_seqno.saturating_add(u64::from(record.op_count));
-                batches.push(Recovered {
-                    first_seqno: record.first_seqno,
-                    op_count: record.op_count,
-                    payload: record.payload.to_vec(),
-                });
+                batches.push(Recovered::of(record));
             }
             Ok(())
         })?;
@@ -197,7 +235,7 @@ impl Replayer<'_> {
                 let error = file_name::SEQUENCE.found(0, next, batch.first_seqno);
                 return Err(Error::corrupt(&summary.path, 0, error));
             }
-            apply(batch, replay, &summary, self.manifest.hash_seed)?;
+            replay.apply(batch, &summary.path, self.manifest.hash_seed)?;
         }
         replay.stats.log_count += 1;
         if let Some(error) = gap {
@@ -240,26 +278,4 @@ enum Outcome {
     Gap(Error),
     /// Ended by bytes that are not whole.
     Ended(LogSummary),
-}
-
-fn apply(
-    batch: Recovered,
-    replay: &mut Replay,
-    summary: &LogSummary,
-    hash_seed: u64,
-) -> Result<()> {
-    for (seqno, op) in (batch.first_seqno..).zip(Ops::new(&batch.payload, batch.op_count)) {
-        let op = op.map_err(|error| Error::corrupt(&summary.path, 0, error))?;
-        match op {
-            Op::Row(op) => {
-                replay.memtable.insert(&op.row(seqno), hash_key(op.key, hash_seed))?;
-            }
-            Op::RangeDelete(_) => {}
-        }
-        replay.last_seqno = seqno;
-        replay.stats.row_count += 1;
-    }
-    replay.stats.batch_count += 1;
-    replay.batches.push(batch);
-    Ok(())
 }
