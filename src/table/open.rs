@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 
 use super::reader::Table;
+use super::settings::TableInfo;
 use super::verified::{ChunkedRegion, Verified};
 use crate::error::{Error, Result};
 use crate::format::checksum::matches;
@@ -57,6 +58,31 @@ impl Table {
     /// [`Error::Corrupt`] if the properties are; `Io` from reading.
     pub(crate) fn with_properties<T>(&self, read: impl FnOnce(&Properties<'_>) -> T) -> Result<T> {
         self.opening().properties(read)
+    }
+
+    /// What a manifest says of the table, which has this number. O(file): sums up all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the properties are; `Io` from reading.
+    pub(crate) fn info(&self, file_number: u64) -> Result<TableInfo> {
+        let keys = |properties: &Properties<'_>| {
+            (properties.smallest_key.to_vec(), properties.largest_key.to_vec())
+        };
+        let (smallest, largest) = self.with_properties(keys)?;
+        let footer = &self.frame.footer;
+        Ok(TableInfo {
+            file_number,
+            file_id: self.file_id,
+            file_len: self.region.len(),
+            checksum: self.file_checksum()?,
+            row_count: footer.row_count.get(),
+            min_seqno: footer.min_seqno.get(),
+            max_seqno: footer.max_seqno.get(),
+            range_tombstone_count: self.range_tombstone_count(),
+            smallest,
+            largest,
+        })
     }
 
     /// Checks the range tombstones anew, and that there are as many as the properties say.

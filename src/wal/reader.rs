@@ -12,7 +12,6 @@ use crate::storage::Storage;
 
 /// What a log was found to be.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "what is only counted, tests compare"))]
 pub(crate) struct LogSummary {
     /// The file.
     pub(crate) path: PathBuf,
