@@ -2,6 +2,8 @@
 //!
 //! Spec: none. I/O: none of its own. Unsafe: none.
 
+mod repair;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -38,7 +38,8 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// Bytes break a rule of `format-spec/`: a disk fault, or another program wrote to the file.
-    /// Restore the file from a backup.
+    /// Restore the file from a backup, or let [`Db::repair`](crate::Db::repair) make a database of what
+    /// is whole.
     Corrupt {
         /// The damaged file.
         path: PathBuf,
@@ -154,7 +155,7 @@ impl fmt::Display for Error {
             Self::Io { op, path, .. } => write!(f, "could not {op} {}", path.display()),
             Self::Corrupt { path, offset, .. } => write!(
                 f,
-                "{} is damaged at offset {offset}; restore it from a backup",
+                "{} is damaged at offset {offset}; restore it from a backup, or repair the database",
                 path.display()
             ),
             Self::Locked { path, holder } if holder.is_empty() => {

@@ -41,8 +41,8 @@ pub use batch::WriteBatch;
 pub use bytes::Bytes;
 pub use db::Db;
 pub use engine::{
-    AccessReason, AccessStats, HookStats, JobStats, LevelStats, Problem, RecoveryStats, RunningJob,
-    Stats, VerifyReport, WriteStats,
+    AccessReason, AccessStats, Finding, HookStats, JobStats, KeptFile, LevelStats, Problem,
+    RecoveryStats, RepairReport, RunningJob, SetAside, Stats, VerifyReport, WriteStats,
 };
 pub use error::{Error, FormatError, Result};
 pub use hooks::{Clock, CompactionFilter, Decision, MergeError, MergeOperator};

@@ -235,7 +235,7 @@ fn version_of(
     Version::new(tables.collect())
 }
 
-fn assemble(
+pub(super) fn assemble(
     storage: Arc<dyn Storage>,
     options: Options,
     guard: Box<dyn LockGuard>,

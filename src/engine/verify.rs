@@ -57,14 +57,7 @@ impl VerifyReport {
                 self.byte_count += len;
                 return;
             }
-            Err(Error::Corrupt { path, offset, source }) => {
-                Problem { path, offset, rule: source.to_string() }
-            }
-            Err(error) => {
-                let source = std::error::Error::source(&error);
-                let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
-                Problem { path: path.to_owned(), offset: 0, rule: format!("{error}{cause}") }
-            }
+            Err(error) => Problem::of(path, &error),
         };
         self.problems.push(problem);
     }
@@ -80,6 +73,18 @@ pub struct Problem {
     pub offset: u64,
     /// Which rule is broken, as a sentence.
     pub rule: String,
+}
+
+impl Problem {
+    /// What an error says of a file.
+    pub(super) fn of(path: &Path, error: &Error) -> Self {
+        if let Error::Corrupt { path, offset, source } = error {
+            return Self { path: path.clone(), offset: *offset, rule: source.to_string() };
+        }
+        let source = std::error::Error::source(error);
+        let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
+        Self { path: path.to_owned(), offset: 0, rule: format!("{error}{cause}") }
+    }
 }
 
 impl Engine {
