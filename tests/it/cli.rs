@@ -1,6 +1,7 @@
 //! The command line, as a script uses it: output, messages and exit codes.
 
 mod merge;
+mod repair;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

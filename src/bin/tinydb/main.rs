@@ -36,6 +36,7 @@ mod operator;
 mod progress;
 mod put;
 mod records;
+mod repair;
 mod scan;
 mod stats;
 mod text;
@@ -50,7 +51,7 @@ use clap::{Parser, Subcommand};
 use tinydb::{Db, Options};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no (the key is absent, damage was \
-                          found); 2 the command line is wrong; 3 it failed.";
+                          found, something is lost); 2 the command line is wrong; 3 it failed.";
 
 /// An embedded key-value database, from the command line.
 #[derive(Debug, Parser)]
@@ -75,6 +76,7 @@ enum Verb {
     Compact(compact::Args),
     Stats(stats::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Dump(dump::Args),
 }
 
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Verb::Compact(args) => compact::run(&args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Repair(args) => repair::run(&args),
         Verb::Dump(args) => dump::run(&args),
     };
     match outcome {
