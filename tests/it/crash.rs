@@ -2,9 +2,11 @@
 //! failing in every way.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 
+use tinydb::internals::file_name::FileName;
 use tinydb::internals::{CrashMode, Fault, SimDisk};
-use tinydb::{CompactionStyle, Durability, Error, Options, ReadMode, merge};
+use tinydb::{CompactionStyle, Db, Durability, Error, Options, ReadMode, merge};
 
 use crate::support::{Draw, ManualClock, Seed, first_seed, runs};
 use crate::workload::Step::{Compact, Flush, Ingest, Reopen, Sync, WaitIdle, Write};
@@ -132,6 +134,77 @@ fn a_crash_at_any_call_leaves_a_prefix_that_holds_what_was_durable() {
         }
     }
     println!("{points} crashes");
+}
+
+#[test]
+fn what_a_crash_leaves_needs_no_repair() {
+    let seed = first_seed();
+    for (index, script) in scripts().iter().enumerate() {
+        for call in 0..calls_of(script, seed) {
+            for mode in CrashMode::ALL {
+                let what = || format!("seed {seed} script {index} call {call} {mode:?}");
+                named(what, || {
+                    let (disk, history) = crashed(script, call, mode, seed);
+                    let disk = disk.reboot();
+                    match Db::repair_on(Arc::new(disk.clone())) {
+                        // A table whose log is lost, but whose writes were never said to be durable,
+                        // may be found again.
+                        Ok(report) => assert!(
+                            report.is_healthy() || report.doubts().len() == 1,
+                            "{report:#?}"
+                        ),
+                        // The first manifest was not there yet.
+                        Err(Error::NotFound { .. }) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                    let from = survivor(history, &[mode]);
+                    script.check_found(&disk, &options(), from, history.attempted);
+                });
+            }
+        }
+    }
+}
+
+/// A crash in the middle of anything, and then the manifests are gone: what a repair does not doubt is
+/// as if they were there.
+#[test]
+fn a_crash_and_the_loss_of_all_manifests_are_repaired_or_in_doubt() {
+    let (mut certain, mut doubtful) = (0, 0);
+    for seed in first_seed()..first_seed() + runs(1) {
+        for (index, script) in scripts().iter().enumerate() {
+            for call in 0..calls_of(script, seed) {
+                for mode in CrashMode::ALL {
+                    let what = || format!("seed {seed} script {index} call {call} {mode:?}");
+                    let (disk, history) = crashed(script, call, mode, seed);
+                    let disk = disk.reboot();
+                    for name in disk.file_names() {
+                        if matches!(name, FileName::Manifest(_)) {
+                            disk.remove_file(name);
+                        }
+                    }
+                    named(what, || match Db::repair_on(Arc::new(disk.clone())) {
+                        Ok(report) if report.is_complete() => {
+                            certain += 1;
+                            let from = survivor(history, &[mode]);
+                            script.check_found(&disk, &options(), from, history.attempted);
+                        }
+                        Ok(_) => {
+                            doubtful += 1;
+                            assert!(open(&disk, &options()).unwrap().verify().unwrap().is_ok());
+                        }
+                        Err(Error::NotFound { .. }) => {}
+                        // A log whose header is not whole, and nothing else.
+                        Err(error) => {
+                            assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
+                            assert_eq!(history.durable, 0);
+                        }
+                    });
+                }
+            }
+        }
+    }
+    println!("{certain} repairs without a doubt, {doubtful} with one");
+    assert!(certain > doubtful);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod model;
 mod power;
 mod python;
 mod recovery;
+mod repair;
 mod spec;
 mod sums;
 mod support;

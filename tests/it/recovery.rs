@@ -54,7 +54,8 @@ fn logs(disk: &SimDisk) -> Vec<FileName> {
     disk.file_names().into_iter().filter(|name| matches!(name, FileName::Log(_))).collect()
 }
 
-fn ends(log: FileName, bytes: &[u8]) -> Vec<usize> {
+/// Where the records of a log start, and the last one ends.
+pub(crate) fn ends(log: FileName, bytes: &[u8]) -> Vec<usize> {
     let FileName::Log(number) = log else { panic!("{log}") };
     let id = u64::from_le_bytes(bytes[32..40].try_into().unwrap());
     let mut reader = LogReader::open(bytes, id, number).unwrap();
