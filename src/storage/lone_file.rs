@@ -96,6 +96,11 @@ impl Storage for LoneFile {
         fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))
     }
 
+    fn set_aside(&self, name: FileName) -> Result<PathBuf> {
+        // Whoever made the file decides about it; here is no directory of a database.
+        Err(Error::io("set aside", &self.path(name), ErrorKind::Unsupported.into()))
+    }
+
     fn sync_dir(&self) -> Result<()> {
         Ok(())
     }
