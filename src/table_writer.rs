@@ -93,6 +93,7 @@ impl TableWriter {
             database_id: LONE_DATABASE,
             hash_seed: storage.entropy(),
             operator: String::new(),
+            features_optional: 0,
         };
         let file_id = storage.entropy();
         let writer =

@@ -14,6 +14,8 @@
 //! - When the rows become visible every memtable is flushed and its log obsolete: so tables are older
 //!   than memtables, and the seqnos of a log continue those of the tables, as ever.
 //! - Before the manifest names them nothing has changed, after it everything.
+//! - What was finished shows without that manifest: there is a log then that begins behind the rows. So
+//!   an open misses a manifest that is lost, and a repair tells these tables from left over ones.
 //! - What is read is the caller's: it is never mapped, and nothing of it is believed.
 //!
 //! Spec: `format-spec/03-table.md`. I/O: reads the caller's files; through `storage`. Unsafe: none.
@@ -81,7 +83,7 @@ impl Engine {
 
     /// Writes the rows of the tables, which ascend, into tables of this database.
     fn copy(&self, tables: &[LoneTable], seqno: u64) -> Result<Copies<'_>> {
-        let mut outputs = Outputs::new(self, Vec::new());
+        let mut outputs = Outputs::new(self, Vec::new()).ingested();
         let (mut row_count, mut user_bytes) = (0_u64, 0);
         for table in tables {
             table.read_all(|row| {
@@ -101,9 +103,7 @@ impl Engine {
     fn bring_in(&self, writer: &mut Writer, mut copies: Copies<'_>) -> Result<()> {
         self.check_open()?;
         self.check_poison()?;
-        if !writer.memtable.is_empty() {
-            self.freeze(writer)?;
-        }
+        self.freeze(writer)?;
         self.flush_frozen()?;
         let seqno = copies.seqno;
         let next_seqno = seqno.checked_add(1);
@@ -125,6 +125,8 @@ impl Engine {
         // Only now does anybody see a row of them.
         self.visible.store(seqno, Ordering::Release);
         drop((publisher, places));
+        // The ingest did succeed, whatever becomes of the log.
+        let _ = self.begin_log(writer);
         self.changed.notify_all();
         self.counters.ingested.fetch_add(written, Ordering::Relaxed);
         self.counters.user.fetch_add(copies.user_bytes, Ordering::Relaxed);

@@ -19,6 +19,7 @@ use crate::format::checksum::checksum;
 use crate::format::file_name::FileName;
 use crate::format::manifest::TableRecord;
 use crate::format::row::Row;
+use crate::format::table_file::INGESTED;
 use crate::range_tombstones::RangeTombstones;
 use crate::table::{TableInfo, TableSettings, TableWriter};
 
@@ -32,6 +33,7 @@ pub(super) struct Outputs<'e> {
     infos: Vec<TableInfo>,
     /// What the first table gets besides rows.
     range_tombstones: Option<Arc<RangeTombstones>>,
+    features_optional: u32,
 }
 
 impl<'e> Outputs<'e> {
@@ -39,8 +41,21 @@ impl<'e> Outputs<'e> {
     pub(super) fn new(engine: &'e Engine, cuts: Vec<Vec<u8>>) -> Self {
         let mut cuts = cuts.into_iter();
         let next_cut = cuts.next();
-        let infos = Vec::new();
-        Self { engine, cuts, next_cut, writer: None, infos, range_tombstones: None }
+        Self {
+            engine,
+            cuts,
+            next_cut,
+            writer: None,
+            infos: Vec::new(),
+            range_tombstones: None,
+            features_optional: 0,
+        }
+    }
+
+    /// The same, before its first row, for the rows of an ingest: its tables say so.
+    pub(super) fn ingested(mut self) -> Self {
+        self.features_optional |= INGESTED;
+        self
     }
 
     /// Keeps the newest of these for each key in the first table, whatever its keys: a range
@@ -66,7 +81,7 @@ impl<'e> Outputs<'e> {
         let writer = if let Some(writer) = &mut self.writer {
             writer
         } else {
-            let writer = self.writer.insert(create_table(self.engine)?);
+            let writer = self.writer.insert(create_table(self.engine, self.features_optional)?);
             if let Some(list) = self.range_tombstones.take() {
                 writer.set_range_tombstones(list.newest());
             }
@@ -132,13 +147,14 @@ pub(super) fn remove_tables(engine: &Engine, infos: &[TableInfo]) {
     }
 }
 
-fn create_table(engine: &Engine) -> Result<TableWriter> {
+fn create_table(engine: &Engine, features_optional: u32) -> Result<TableWriter> {
     let settings = TableSettings {
         block_size: engine.options.block_size,
         filter: engine.options.filter,
         database_id: engine.database_id,
         hash_seed: engine.hash_seed,
         operator: engine.merge_operator.clone().unwrap_or_default(),
+        features_optional,
     };
     let (file_number, spool_number) = (engine.take_file_number(), engine.take_file_number());
     let file_id = checksum(&file_number.to_le_bytes(), engine.database_id);

@@ -156,6 +156,12 @@ impl Engine {
         Ok(writer.log.insert(log))
     }
 
+    /// Makes the log of the active memtable durable before there is a write for it.
+    pub(super) fn begin_log(&self, writer: &mut Writer) -> Result<()> {
+        self.log(writer)?;
+        self.sync_logs(writer)
+    }
+
     /// Makes the next log.
     pub(super) fn create_log(&self, previous_log: u64, first_seqno: u64) -> Result<LogWriter> {
         let manifest_number = self.manifest_number.load(Ordering::Acquire);

@@ -114,7 +114,14 @@ mod tests {
         disk.create_root().unwrap();
         let filter = FilterSize::BitsPerKey(10);
         let (block_size, hash_seed, operator) = (1 << 10, 9, String::new());
-        let settings = TableSettings { block_size, filter, database_id, hash_seed, operator };
+        let settings = TableSettings {
+            block_size,
+            filter,
+            database_id,
+            hash_seed,
+            operator,
+            features_optional: 0,
+        };
         let mut writer = TableWriter::create(&disk, &settings, 1, 2, FILE_ID).unwrap();
         writer.set_range_tombstones(range);
         for row in rows {

@@ -19,9 +19,9 @@ use crate::format::filter::Filter;
 use crate::format::index::{Index, IndexLayout};
 use crate::format::range_tombstones::RangeTombstoneRegion;
 use crate::format::table_file::{
-    self, FOOTER_LEN, FrameError, HEADER_LEN, Properties, REGION_ALIGN, REGION_DATA, REGION_FILTER,
-    REGION_INDEX, REGION_PROPERTIES, REGION_RANGE_TOMBSTONES, REGION_VALUES, RegionEntry,
-    TableFile,
+    self, FOOTER_LEN, FrameError, HEADER_LEN, INGESTED, Properties, REGION_ALIGN, REGION_DATA,
+    REGION_FILTER, REGION_INDEX, REGION_PROPERTIES, REGION_RANGE_TOMBSTONES, REGION_VALUES,
+    RegionEntry, TableFile,
 };
 use crate::options::ChecksumPolicy;
 use crate::storage::{Region, Slice};
@@ -83,6 +83,11 @@ impl Table {
             smallest,
             largest,
         })
+    }
+
+    /// Whether an ingest wrote the table.
+    pub(crate) fn is_ingested(&self) -> bool {
+        self.frame.footer.features_optional.get() & INGESTED != 0
     }
 
     /// Checks the range tombstones anew, and that there are as many as the properties say.

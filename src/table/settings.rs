@@ -20,6 +20,8 @@ pub struct TableSettings {
     pub hash_seed: u64,
     /// The merge operator's name; empty for none.
     pub operator: String,
+    /// The features that a reader may ignore.
+    pub features_optional: u32,
 }
 
 /// What a finished table is.

@@ -21,7 +21,14 @@ fn row(owned: &OwnedRow) -> Row<'_> {
 }
 
 fn settings(block_size: usize, filter: FilterSize) -> TableSettings {
-    TableSettings { block_size, filter, database_id: 7, hash_seed: 9, operator: String::new() }
+    TableSettings {
+        block_size,
+        filter,
+        database_id: 7,
+        hash_seed: 9,
+        operator: String::new(),
+        features_optional: 0,
+    }
 }
 
 /// Sorted rows with what the shape asks for.

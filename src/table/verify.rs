@@ -573,8 +573,14 @@ mod tests {
     }
 
     fn settings(block_size: usize, filter: FilterSize) -> TableSettings {
-        let operator = "sum".to_owned();
-        TableSettings { block_size, filter, database_id: 3, hash_seed: 9, operator }
+        TableSettings {
+            block_size,
+            filter,
+            database_id: 3,
+            hash_seed: 9,
+            operator: "sum".to_owned(),
+            features_optional: 0,
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::gate::{Gate, GatedDisk};
 use crate::recovery::ends;
 use crate::support::{Draw, ManualClock, Seed, dump, first_seed, runs};
 
+mod ingests;
+
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn options() -> Options {
@@ -250,6 +252,7 @@ fn write_table(disk: &SimDisk, number: u64, database_id: u64, mut rows: Vec<Made
         database_id,
         hash_seed: 9,
         operator: "tinydb.append(+)".to_owned(),
+        features_optional: 0,
     };
     let spool = number + 1_000_000;
     let mut writer = TableWriter::create(disk, &settings, number, spool, number * 77).unwrap();

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!   named by the manifest   whole ─▶ kept      damaged ─▶ what can be read of it      missing ─▶ lost
-//!   not named               all its seqnos above the manifest's ─▶ kept, unless a log holds them
+//!   not named               of an ingest that was not finished ─▶ left over
+//!                           all its seqnos above the manifest's ─▶ kept, unless a log holds them
 //!                           in place of a missing one, which a merge must have replaced ─▶ kept
 //!                           else ─▶ left over
 //! ```
@@ -77,7 +78,8 @@ pub(super) fn choose(survey: &Survey, logs: &Logs, crew: &Rescuer<'_>) -> Result
 
 /// Rescues a damaged table, if it may be needed.
 fn rescue(survey: &Survey, logs: &Logs, crew: &Rescuer<'_>, number: u64) -> Result<Remains> {
-    let Some(manifest) = &survey.manifest else { return crew.rescue(number, None, |_| true) };
+    let may_count = |found: &Found| !survey.is_unfinished_ingest(found);
+    let Some(manifest) = &survey.manifest else { return crew.rescue(number, None, may_count) };
     if let Some(record) = manifest.tables.iter().find(|record| record.file_number == number) {
         return crew.rescue(number, Some(record.file_id), |_| true);
     }
@@ -88,7 +90,7 @@ fn rescue(survey: &Survey, logs: &Logs, crew: &Rescuer<'_>, number: u64) -> Resu
     crew.rescue(number, None, |found| {
         let mut missing = manifest.tables.iter().filter(is_missing);
         let is_newer = found.oldest > manifest.last_seqno && !is_logged(survey, logs, found);
-        is_newer || missing.any(|record| may_replace(found, record))
+        may_count(found) && (is_newer || missing.any(|record| may_replace(found, record)))
     })
 }
 
@@ -116,6 +118,7 @@ impl<'s> Chooser<'s> {
         let others = self.without_copies(others.collect(), |found| {
             !knows_all || found.record.file_number > manifest.manifest_number
         });
+        let others = self.without_unfinished(others);
         let (newer, older): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|found| found.oldest > manifest.last_seqno);
         let (newer, logged) =
@@ -167,6 +170,7 @@ impl<'s> Chooser<'s> {
         let rescued = self.remains.values().flat_map(Remains::tables);
         let all = self.survey.tables.values().chain(rescued);
         let all = self.without_copies(all.collect(), |_| true);
+        let all = self.without_unfinished(all);
         let (taken, logged) =
             unless_logged(all, |found| is_logged(self.survey, self.logs, found), 0);
         self.leave_over(&logged, "a log holds all that it holds");
@@ -220,6 +224,18 @@ impl<'s> Chooser<'s> {
             } else {
                 self.leave_over([&found], &rule);
             }
+        }
+        rest
+    }
+
+    /// Leaves out what an ingest wrote that was not finished.
+    fn without_unfinished(&mut self, tables: Vec<&'s Found>) -> Vec<&'s Found> {
+        let survey = self.survey;
+        let is_unfinished = |found: &&Found| survey.is_unfinished_ingest(found);
+        let (unfinished, rest): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_unfinished);
+        self.leave_over(&unfinished, "the ingest that wrote it was not finished");
+        if survey.manifest.is_none() || survey.lacks_newer {
+            self.doubt_ingests(&unfinished);
         }
         rest
     }

@@ -60,6 +60,8 @@ pub(super) struct Found {
     /// The largest one.
     pub(super) newest: u64,
     pub(super) range_tombstones: RangeTombstones,
+    /// Whether it says that an ingest wrote it.
+    is_ingested: bool,
     /// The number that its name had when it was written.
     written_as: u64,
     identity: Identity,
@@ -139,6 +141,17 @@ impl Survey {
         is_copy.then_some(found.written_as)
     }
 
+    /// Whether a table comes of an ingest of which nothing shows that it was finished. Its seqno was
+    /// drawn from the future, and stayed there: a finished one begins a log behind it.
+    pub(super) fn is_unfinished_ingest(&self, found: &Found) -> bool {
+        let has_no_trace = self.heads.values().all(|head| head.first_seqno <= found.newest)
+            && self.tables.values().all(|table| table.is_ingested || table.newest <= found.newest);
+        // Without any log and manifest, a lost log may have told.
+        let is_log = |name: &FileName| matches!(name, FileName::Log(_));
+        let is_told = self.manifest.is_some() || self.listing.files.iter().any(is_log);
+        found.is_ingested && has_no_trace && is_told
+    }
+
     /// Whether this file is another database's.
     pub(super) fn is_foreign(&self, name: FileName) -> bool {
         self.unusable.iter().any(|file| file.name == name && file.problem.rule == FOREIGN)
@@ -177,7 +190,8 @@ impl Found {
         let list = RangeTombstones::new(list.iter().flat_map(RangeTombstoneRegion::iter));
         let merge_operator = Some(operator).filter(|name| !name.is_empty());
         let identity = Identity { database_id, hash_seed: table.hash_seed(), merge_operator };
-        Ok(Self::new(record, list, written_as, identity))
+        let is_ingested = table.is_ingested();
+        Ok(Self { is_ingested, ..Self::new(record, list, written_as, identity) })
     }
 
     pub(super) fn database_id(&self) -> u64 {
@@ -196,6 +210,7 @@ impl Found {
             newest: range_tombstones.max_seqno().max(record.max_seqno),
             record,
             range_tombstones,
+            is_ingested: false,
             written_as,
             identity,
         }

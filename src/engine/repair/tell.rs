@@ -81,6 +81,16 @@ impl Chooser<'_> {
         }
     }
 
+    /// Tables of an ingest are left over if no file shows that it was finished; a manifest did, if it was.
+    pub(super) fn doubt_ingests(&mut self, unfinished: &[&Found]) {
+        let text = "holds rows of an ingest; no file shows that it was finished, and so none of its rows is \
+                    taken: if a manifest that is lost named them, they are lost";
+        for found in unfinished {
+            let path = self.storage.path(FileName::Table(found.record.file_number));
+            self.choice.doubts.push(Finding { path, text: text.to_owned() });
+        }
+    }
+
     /// There was a newer manifest, and no file shows what it changed.
     pub(super) fn doubt_newer(&mut self, manifest: &ManifestData) {
         let path = self.storage.path(FileName::Manifest(manifest.manifest_number));

@@ -13,13 +13,13 @@ use crate::format::checksum::checksum;
 impl FileHeader {
     /// The header of a new table file.
     #[must_use]
-    pub fn new(file_id: u64, hash_seed: u64) -> Self {
+    pub fn new(file_id: u64, hash_seed: u64, features_optional: u32) -> Self {
         let mut header = Self {
             magic: MAGIC,
             format_major: U16::new(FORMAT_MAJOR),
             format_minor: U16::new(FORMAT_MINOR),
             features_required: U32::new(0),
-            features_optional: U32::new(0),
+            features_optional: U32::new(features_optional),
             reserved: U32::new(0),
             file_id: U64::new(file_id),
             hash_seed: U64::new(hash_seed),

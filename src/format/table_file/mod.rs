@@ -61,6 +61,9 @@ rules! { RULES:
     OPERATOR = "T25", "the merge operator's name is UTF-8";
 }
 
+/// The bit of `features_optional` that says: an ingest wrote the table.
+pub const INGESTED: u32 = 1;
+
 /// The first 64 bytes of a table file.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,

@@ -46,7 +46,7 @@ impl Frame {
             max_seqno: U64::new(5),
             ..Footer::default()
         };
-        let header = FileHeader::new(FILE_ID, 9);
+        let header = FileHeader::new(FILE_ID, 9, 0);
         Self { header, footer, regions: regions.collect(), page_count: 9 }
     }
 
@@ -324,7 +324,7 @@ fn properties_read_back_whole_or_not_at_all() {
 
 #[test]
 fn a_new_header_stands_byte_for_byte() {
-    let header = FileHeader::new(0x1122, 0x33);
+    let header = FileHeader::new(0x1122, 0x33, 0);
     let bytes = header.as_bytes();
     assert_eq!(bytes[..12], *b"TINYSST\x01\x01\0\0\0");
     assert_eq!(bytes[24..28], [0x22, 0x11, 0, 0]);

@@ -94,6 +94,7 @@ impl TableWriter {
     fn push_footer(&mut self, regions: &[RegionEntry]) -> Result<()> {
         let offset = self.output.align(REGION_ALIGN)?;
         let footer = Footer {
+            features_optional: U32::new(self.settings.features_optional),
             file_id: U64::new(self.file_id),
             row_count: U64::new(self.info.row_count),
             min_seqno: U64::new(self.info.min_seqno),

@@ -90,7 +90,8 @@ impl TableWriter {
     ) -> Result<Self> {
         let mut output = Output::create(storage, FileName::Tmp(file_number), file_id)?;
         let data_offset = REGION_ALIGN.max(settings.block_size as u64);
-        output.push(FileHeader::new(file_id, settings.hash_seed).as_bytes())?;
+        let header = FileHeader::new(file_id, settings.hash_seed, settings.features_optional);
+        output.push(header.as_bytes())?;
         output.pad_to(data_offset)?;
         Ok(Self {
             settings: settings.clone(),

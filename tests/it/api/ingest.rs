@@ -263,6 +263,7 @@ fn table_of_small_blocks() -> Vec<u8> {
         database_id: 0,
         hash_seed: 9,
         operator: String::new(),
+        features_optional: 0,
     };
     let mut writer = internals::TableWriter::create(&disk, &settings, 0, 1, 0xF11E).unwrap();
     for number in 0..16 {

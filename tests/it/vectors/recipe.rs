@@ -139,6 +139,7 @@ pub(super) fn table_numbered(
         database_id: DATABASE_ID,
         hash_seed: HASH_SEED,
         operator: operator.to_owned(),
+        features_optional: 0,
     };
     let writer = TableWriter::create(&disk, &settings, number, number + 1, file_id);
     let mut writer = writer.expect("a writer");

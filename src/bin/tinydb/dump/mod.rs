@@ -225,6 +225,7 @@ mod tests {
             database_id: 1,
             hash_seed: 2,
             operator: String::new(),
+            features_optional: 0,
         };
         let mut writer = TableWriter::create(&disk, &settings, 5, 6, 7).unwrap();
         let row = Row { key: b"k", seqno: 1, kind: Kind::Put, expires_at: 0, value: b"v" };
