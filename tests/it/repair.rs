@@ -338,7 +338,7 @@ fn tables_that_cross_are_ordered_by_their_rows() {
         assert!(!report.doubts().iter().any(|doubt| doubt.text.starts_with("holds rows")));
         check_rows(&disk, db, &rows);
     }
-    assert!(crossing > 0, "a test of nothing");
+    assert!(crossing > 0 || runs(200) < 200, "a test of nothing");
 }
 
 /// Changes a byte of a file.

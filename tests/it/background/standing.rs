@@ -63,14 +63,19 @@ impl Standing {
 
 #[test]
 fn a_standing_writer_goes_on_when_there_is_room() {
-    for mut standing in [Standing::behind_flushes(3), Standing::behind_a_merge(3)] {
-        standing.disk.set(Gate::Open);
-        for written in standing.join() {
-            written.unwrap();
-        }
-        assert_eq!(dump(&standing.db).unwrap().len(), standing.rows.len() + 3);
-        let written = standing.db.stats().written;
-        assert!(written.stop_count > 0 && !written.waited.is_zero(), "{written:?}");
+    for behind in [Standing::behind_flushes, Standing::behind_a_merge] {
+        // A writer who came too late did not stand; then it is tried again.
+        until(|| {
+            let mut standing = behind(3);
+            standing.disk.set(Gate::Open);
+            for written in standing.join() {
+                written.unwrap();
+            }
+            assert_eq!(dump(&standing.db).unwrap().len(), standing.rows.len() + 3);
+            let written = standing.db.stats().written;
+            assert!(written.stop_count == 0 || !written.waited.is_zero(), "{written:?}");
+            written.stop_count > 0
+        });
     }
 }
 
