@@ -336,8 +336,11 @@ fn write_holder(file: &File) -> io::Result<()> {
         holder.push_str(" on ");
         holder.push_str(host.trim());
     }
-    file.set_len(0)?;
-    file.write_all_at(holder.as_bytes(), 0)
+    file.write_all_at(holder.as_bytes(), 0)?;
+    // Cut to nothing before it is written, a file is sent to the disk by ext4 when it is closed, and
+    // the next cut waits for that: longer than all the rest of an open takes.
+    let len = holder.len() as u64;
+    if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
 }
 
 /// What the holder of the lock wrote into it, fit for one line; empty if nothing.
