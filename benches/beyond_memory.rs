@@ -18,16 +18,19 @@
 
 use std::error::Error;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use tinydb::{Access, Durability, Options};
 
+#[path = "control_group/mod.rs"]
+mod control_group;
 #[path = "data/mod.rs"]
 mod data;
 
+use control_group::Group;
 use data::{KEY_LEN, VALUE_LEN, fill, is_test, key, touch, value};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -57,7 +60,7 @@ fn options() -> Options {
 fn main() -> Outcome<()> {
     if let Ok(mode) = env::var(ROLE) {
         let (path, group) = (env::var("DATABASE")?, env::var("GROUP")?);
-        fs::write(Path::new(&group).join("cgroup.procs"), std::process::id().to_string())?;
+        control_group::join(Path::new(&group))?;
         let time = Duration::from_secs(8);
         if mode == DISK {
             return measure_disk(Path::new(&path), time);
@@ -88,7 +91,7 @@ fn main() -> Outcome<()> {
         let status = Command::new(env::current_exe()?)
             .env(ROLE, mode)
             .env("DATABASE", &path)
-            .env("GROUP", &group.0)
+            .env("GROUP", group.path())
             .arg("--bench")
             .status()?;
         if !status.success() {
@@ -206,47 +209,6 @@ fn forget(path: &Path) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-/// A control group with a limit of memory; removed when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    fn new(limit: u64) -> Outcome<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup")?;
-        let path_of = |controllers: &str| {
-            let of = |line: &str| {
-                let mut parts = line.splitn(3, ':').skip(1);
-                (parts.next() == Some(controllers)).then(|| parts.next().map(str::to_owned))
-            };
-            own.lines().find_map(of).flatten()
-        };
-        let mut failure = "no controller of memory".into();
-        let roots = [
-            ("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("", "/sys/fs/cgroup", "memory.max"),
-        ];
-        for (controllers, root, file) in roots {
-            let Some(path) = path_of(controllers) else { continue };
-            let parent = Path::new(root).join(path.trim_start_matches('/'));
-            let name = format!("tinydb-bench-{}", std::process::id());
-            // Only version 2 knows this file, and a root group has it set already.
-            let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory");
-            let group = Self(parent.join(name));
-            let made = fs::create_dir(&group.0);
-            match made.and_then(|()| fs::write(group.0.join(file), limit.to_string())) {
-                Ok(()) => return Ok(group),
-                Err(error) => failure = format!("{}: {error}", group.0.display()),
-            }
-        }
-        Err(failure.into())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 /// A generator of requests: xorshift.

@@ -78,6 +78,12 @@ impl Data {
         rows
     }
 
+    /// Rows for requests without an end, uniform.
+    pub fn rows_at_random(&self, round: u64) -> impl Iterator<Item = u32> + use<> {
+        let (mut rng, rows) = (StdRng::seed_from_u64(self.seed ^ 0x5eed ^ round), self.rows);
+        std::iter::repeat_with(move || rng.random_range(0..rows))
+    }
+
     /// Requests for rows: uniform, or as Zipf has it with exponent `theta`.
     pub fn requests(&self, count: usize, theta: Option<f64>, round: u64) -> Requests {
         let mut rng = StdRng::seed_from_u64(self.seed ^ 0x5eed ^ round);

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+#[path = "../../control_group/mod.rs"]
+mod control_group;
 mod data;
 mod engines;
 mod measure;

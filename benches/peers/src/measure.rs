@@ -1,5 +1,6 @@
 //! What the system says of this process.
 
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// A figure of `/proc/self/status`, in bytes; 0 where the system does not tell.
@@ -14,6 +15,27 @@ pub fn bytes_written() -> u64 {
     let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
     let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
     line.and_then(|line| line.parse().ok()).unwrap_or(0)
+}
+
+/// Bytes that this process has read from disk.
+pub fn bytes_read() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io.lines().find_map(|line| line.strip_prefix("read_bytes: "));
+    line.and_then(|line| line.parse().ok()).unwrap_or(0)
+}
+
+/// Takes the files of a directory out of the page cache.
+pub fn forget(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            forget(&entry.path());
+        } else if let Ok(file) = std::fs::File::open(entry.path()) {
+            // What is not on the disk yet would stay.
+            file.sync_all().expect("a sync");
+            // SAFETY: a call about a file that is open, by its descriptor.
+            unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        }
+    }
 }
 
 /// Seconds that all threads of this process were on a processor.

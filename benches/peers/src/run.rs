@@ -34,7 +34,8 @@ pub struct Row {
 /// The process of one engine.
 struct Worker {
     child: Child,
-    requests: ChildStdin,
+    /// `None` once it has ended.
+    requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     name: String,
 }
@@ -53,19 +54,24 @@ impl Worker {
         }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
-        let requests = child.stdin.take().expect("a pipe");
+        let requests = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().expect("a pipe"));
         Self { child, requests, answers, name: name.to_owned() }
     }
 
+    /// Asks for a round of a workload. A worker that has ended, as one does where memory is short and
+    /// its engine takes more, has no figure from then on.
     fn ask(&mut self, workload: &str, round: u32) -> Answer {
-        let asked = writeln!(self.requests, "{round} {workload}").and(self.requests.flush());
+        let Some(requests) = &mut self.requests else { return Answer::default() };
+        let asked = writeln!(requests, "{round} {workload}").and(requests.flush());
         let mut line = String::new();
         let answered = asked.and_then(|()| self.answers.read_line(&mut line));
-        match answered {
-            Ok(1..) => serde_json::from_str(&line).expect("an answer"),
-            failed => panic!("{} ended in {workload:?}: {failed:?}", self.name),
+        if let Ok(1..) = answered {
+            return serde_json::from_str(&line).expect("an answer");
         }
+        eprintln!("{} ended in {workload:?}: {answered:?}", self.name);
+        self.requests = None;
+        Answer::default()
     }
 }
 
@@ -118,11 +124,12 @@ pub fn run(arguments: &Arguments) {
         eprintln!("{}", report::line(&row, &results.engines));
         results.rows.push(row);
     }
-    for mut worker in workers {
-        drop(worker.requests);
-        worker.child.wait().expect("an end");
-    }
     report::write(&results, arguments);
+    for mut worker in workers {
+        let has_answered = worker.requests.take().is_some();
+        let status = worker.child.wait().expect("an end");
+        assert!(has_answered && status.success(), "{} ended too early: {status}", worker.name);
+    }
 }
 
 /// The median; sorts the figures.

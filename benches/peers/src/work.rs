@@ -6,11 +6,12 @@
 use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::Arguments;
+use crate::control_group::{self, Group};
 use crate::data::{Data, touch};
 use crate::engines::{self, Engine, Reader, Setup};
 use crate::measure;
@@ -54,6 +55,8 @@ pub const WORKLOADS: &[(&str, &str, bool)] = &[
     ("single put, durable", "us", false),
     ("open + first get, warm", "ms", false),
     ("sorted load, CPU", "ns per row", true),
+    ("get with memory for a quarter", "us", false),
+    ("get with memory for a quarter, read from disk", "KiB", false),
 ];
 
 /// The answer to one request.
@@ -87,12 +90,13 @@ fn answer<E: Engine>(arguments: &Arguments) {
     let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::tempdir_in(base).expect("a writable directory");
     let mut worker = Worker::<E> {
-        setup: Setup { user_bytes: data.user_bytes() },
+        setup: Setup { user_bytes: data.user_bytes(), memory: None },
         data,
         reads: arguments.reads.min(arguments.rows as usize),
         dir: dir.path(),
         engine: None,
         load: Load::default(),
+        read_kib: None,
     };
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("a line");
@@ -120,6 +124,8 @@ struct Worker<'w, E> {
     dir: &'w Path,
     engine: Option<E>,
     load: Load,
+    /// What a get read from disk when memory was short.
+    read_kib: Option<f64>,
 }
 
 impl<E: Engine> Worker<'_, E> {
@@ -161,6 +167,12 @@ impl<E: Engine> Worker<'_, E> {
             "single put" => Some(self.puts(round, self.reads / 100, false)),
             "single put, durable" => E::IS_PERSISTENT.then(|| self.puts(round, 200, true) / 1e3),
             "open + first get, warm" => E::IS_PERSISTENT.then(|| self.open(round)),
+            "get with memory for a quarter" => {
+                let cost = E::IS_PERSISTENT.then(|| self.gets_beyond_memory(round)).flatten();
+                self.read_kib = cost.map(|(_, kib)| kib);
+                cost.map(|(us, _)| us)
+            }
+            "get with memory for a quarter, read from disk" => self.read_kib,
             other => panic!("there is no workload {other:?}"),
         }
     }
@@ -176,8 +188,10 @@ impl<E: Engine> Worker<'_, E> {
         E::open(&dir, self.setup)
     }
 
-    /// Processor time of a row of a load in the order of the keys.
-    fn sorted_load(&self) -> f64 {
+    /// Processor time of a row of a load in the order of the keys. The database of the other load is closed before.
+    fn sorted_load(&mut self) -> f64 {
+        // What the other database does in the background is no part of it.
+        self.engine = None;
         let rows = self.data.sorted();
         let (engine, made) = (self.fresh_engine("sorted"), std::cell::Cell::new(0.0));
         let mut batches = rows.chunks(1_000).map(|rows| {
@@ -377,6 +391,48 @@ impl<E: Engine> Worker<'_, E> {
             self.engine().write(row, is_durable);
         }
         start.elapsed().as_nanos() as f64 / rows.len() as f64
+    }
+
+    /// Microseconds of a get when memory holds a quarter of the data, and KiB that it reads from disk. For as
+    /// long as nothing was in memory before, so long it is not counted. `None` where the system has no
+    /// control groups, or does not let this process make one.
+    fn gets_beyond_memory(&mut self, round: u64) -> Option<(f64, f64)> {
+        self.engine = None;
+        let limit = self.setup.user_bytes / 4;
+        let time = Duration::from_secs(if self.data.rows < 100_000 { 0 } else { 5 });
+        let group = match Group::new(limit.max(16 << 20)) {
+            Ok(group) => group,
+            Err(error) => {
+                eprintln!("no control group with a limit of memory: {error}");
+                return None;
+            }
+        };
+        let dir = self.dir.join("random");
+        measure::forget(&dir);
+        control_group::join(group.path()).expect("a group of its own");
+        let setup = Setup { memory: Some(limit), ..self.setup };
+        let engine = E::open(&dir, setup);
+        let mut rows = self.data.rows_at_random(round);
+        let reader = engine.reader();
+        let mut gets = || {
+            let (start, read, mut count) = (Instant::now(), measure::bytes_read(), 0_u32);
+            while count < 100 || start.elapsed() < time {
+                let (key, value) = self.row(rows.next().expect("no end"));
+                assert!(reader.get(&key, |found| assert_eq!(found, value)), "a key is gone");
+                count += 1;
+            }
+            let read = (measure::bytes_read() - read) as f64 / 1024.0;
+            let per_get = |sum: f64| sum / f64::from(count);
+            (per_get(start.elapsed().as_secs_f64() * 1e6), per_get(read))
+        };
+        gets();
+        let cost = gets();
+        drop(reader);
+        drop(engine);
+        let parent = group.path().parent().expect("a group above");
+        control_group::join(parent).expect("the group that it came from");
+        self.engine = Some(E::open(&dir, self.setup));
+        Some(cost)
     }
 
     /// Milliseconds until a database that was closed gives its first value.

@@ -21,7 +21,7 @@ impl Engine for Fjall {
     type Reader<'e> = FjallReader<'e>;
 
     fn open(dir: &Path, setup: Setup) -> Self {
-        let cache_len = setup.user_bytes * 2 + (64 << 20);
+        let cache_len = setup.cache_len(64 << 20);
         let db = Database::builder(dir.join("db")).cache_size(cache_len).open().unwrap();
         let options = || {
             KeyspaceCreateOptions::default()

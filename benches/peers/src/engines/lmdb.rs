@@ -30,7 +30,10 @@ impl Engine for Lmdb {
         // SAFETY: nobody else has this directory, and without syncs only a crash of the machine
         // could break the file.
         let env = unsafe {
-            options.flags(EnvFlags::NO_SYNC);
+            let mut flags = EnvFlags::NO_SYNC;
+            // As its documentation advises where the data outgrows memory.
+            flags.set(EnvFlags::NO_READ_AHEAD, setup.memory.is_some());
+            options.flags(flags);
             options.open(dir).unwrap()
         };
         let mut txn = env.write_txn().unwrap();

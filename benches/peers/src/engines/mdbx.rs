@@ -43,7 +43,11 @@ impl Engine for Mdbx {
             growth_step: Some(16 << 20),
             ..ReadWriteOptions::default()
         };
-        let options = DatabaseOptions { mode: Mode::ReadWrite(read_write), ..Default::default() };
+        let options = DatabaseOptions {
+            mode: Mode::ReadWrite(read_write),
+            no_rdahead: setup.memory.is_some(),
+            ..Default::default()
+        };
         Self(Database::open_with_options(dir, options).unwrap(), AtomicU32::new(0))
     }
 

@@ -32,8 +32,17 @@ pub type Sorted<'b> = dyn Iterator<Item = Vec<(Vec<u8>, Vec<u8>)>> + 'b;
 /// How an engine should be set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// Bytes of all keys and values: what a cache should hold.
+    /// Bytes of all keys and values.
     pub user_bytes: u64,
+    /// Bytes of memory that there are for them, the page cache included, if that is less.
+    pub memory: Option<u64>,
+}
+
+impl Setup {
+    /// What a cache may take: twice the data and `more`, or half of the memory.
+    fn cache_len(self, more: u64) -> u64 {
+        self.memory.map_or(self.user_bytes * 2 + more, |memory| memory / 2)
+    }
 }
 
 /// A store of keys and values.

@@ -21,7 +21,7 @@ impl Engine for Redb {
     type Reader<'e> = RedbReader;
 
     fn open(dir: &Path, setup: Setup) -> Self {
-        let cache_len = usize::try_from(setup.user_bytes * 2 + (256 << 20)).unwrap();
+        let cache_len = usize::try_from(setup.cache_len(256 << 20)).unwrap();
         let db = Database::builder().set_cache_size(cache_len).create(dir.join("db")).unwrap();
         let txn = db.begin_write().unwrap();
         txn.open_table(TABLE).unwrap();

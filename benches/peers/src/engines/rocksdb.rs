@@ -32,7 +32,7 @@ fn open(dir: &Path, setup: Setup, is_mapped: bool) -> (DB, Options) {
         options.set_allow_mmap_reads(true);
         options.set_compression_type(DBCompressionType::None);
     } else {
-        let cache_len = usize::try_from(setup.user_bytes * 2 + (64 << 20)).unwrap();
+        let cache_len = usize::try_from(setup.cache_len(64 << 20)).unwrap();
         blocks.set_block_cache(&Cache::new_lru_cache(cache_len));
         options.set_compression_type(DBCompressionType::Lz4);
     }

@@ -11,7 +11,7 @@ impl Engine for Sled {
     type Reader<'e> = SledReader<'e>;
 
     fn open(dir: &Path, setup: Setup) -> Self {
-        let cache_len = setup.user_bytes * 2 + (64 << 20);
+        let cache_len = setup.cache_len(64 << 20);
         let config = sled::Config::new().path(dir.join("db")).cache_capacity(cache_len);
         Self(config.mode(sled::Mode::HighThroughput).open().unwrap())
     }
