@@ -56,7 +56,7 @@ rules! {
     SEQNOS = "L12", "a record's seqnos are at least the header's first_seqno, lie above those of the records before it in its log, and fit 64 bits";
     SYNCED = "L13", "synced_upto is at most the record's own offset";
     END = "L14", "only zeros follow the last record";
-    SEAL = "L15", "a log ends with a seal if a later log has a synced_upto above 0";
+    SEAL = "L15", "no batch is missing behind a log that ends clean, if a later log has a synced_upto above 0";
 }
 
 /// The first bytes of a log.

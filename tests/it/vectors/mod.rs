@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 mod databases;
+#[cfg(feature = "cli")]
 mod dumps;
 mod index;
 mod reader;

@@ -70,7 +70,14 @@ fn write_block<W: Write>(
         Ok(block) => block,
         Err(error) => return dump.damage(at, error),
     };
+    let names_rows = dump.with_rows && dump.shows_bytes();
+    let mut keys_at = at;
     for (name, range) in block.layout().columns() {
+        if names_rows && matches!(name, "keys" | "values") {
+            // Each row names its own bytes of these.
+            keys_at += if name == "keys" { range.start as u64 } else { 0 };
+            continue;
+        }
         let is_prefix = name == "prefix";
         let value = if is_prefix { Value::Bytes(block.prefix()) } else { Value::Nothing };
         let meaning = column_meaning(name);
@@ -87,6 +94,11 @@ fn write_block<W: Write>(
     let values = frame.region(REGION_VALUES).and_then(|region| slice(bytes, region, 0));
     let values = (values.unwrap_or_default(), file_id);
     for row in 0..block.layout().row_count() {
+        if let (true, Ok(suffix)) = (names_rows, block.suffix(row)) {
+            let (name, value) = (format!("key {row}"), Value::Bytes(suffix));
+            dump.field(keys_at, suffix.len(), &name, &value, "")?;
+            keys_at += suffix.len() as u64;
+        }
         let written = write_row(dump, &block, row, at, values)?;
         dump.check(at, written)?;
     }

@@ -100,6 +100,11 @@ impl<W: Write> Dump<W> {
         }
     }
 
+    /// Whether bytes are what is looked at, so that each is to have a name of its own.
+    pub(super) const fn shows_bytes(&self) -> bool {
+        matches!(self.form, Form::Hex(_))
+    }
+
     /// Gives bytes a name that have no field; only those who look at bytes need it.
     pub(super) fn name_bytes(&mut self, at: u64, len: usize, name: &str) {
         if let Form::Hex(all) = &mut self.form {

@@ -7,11 +7,12 @@ use std::io::{self, Write};
 use tinydb::internals::log::{
     LOG_HEADER_LEN, LogEnd, LogHeader, LogInfo, LogReader, RECORD_HEADER_LEN, Record, RecordHeader,
 };
-use tinydb::internals::log_op::Op;
+use tinydb::internals::log_op::{Op, OpHeader};
 use zerocopy::FromBytes;
+use zerocopy::little_endian::U64;
 
 use super::fields::{Dump, fields, preamble};
-use super::shown::Value;
+use super::shown::{Shown, Value};
 
 const END: &str = "07-log.md, How a log ends";
 
@@ -67,7 +68,12 @@ fn write_record<W: Write>(dump: &mut Dump<W>, bytes: &[u8], record: &Record<'_>)
         let start = ops.offset();
         let Some(Ok(op)) = ops.next() else { return Ok(()) };
         let at = record.offset + (RECORD_HEADER_LEN + start) as u64;
-        write_op(dump, at, ops.offset() - start, &op, seqno)?;
+        if dump.shows_bytes() {
+            let encoded = record.payload.get(start..ops.offset()).unwrap_or_default();
+            write_op_bytes(dump, at, encoded, &op, seqno)?;
+        } else {
+            write_op(dump, at, ops.offset() - start, &op, seqno)?;
+        }
         seqno += 1;
     }
 }
@@ -99,6 +105,41 @@ fn write_op<W: Write>(
             dump.entry((at, len), "RangeDelete", &range, &meaning, &numbers)
         }
     }
+}
+
+/// Writes the fields of an operation one by one, for those who look at bytes.
+fn write_op_bytes<W: Write>(
+    dump: &mut Dump<W>,
+    at: u64,
+    encoded: &[u8],
+    op: &Op<'_>,
+    seqno: u64,
+) -> io::Result<()> {
+    let Ok((header, rest)) = OpHeader::ref_from_prefix(encoded) else { return Ok(()) };
+    let (kind, first, second) = match op {
+        Op::Row(op) => (format!("{:?}", op.kind), ("key", op.key), ("value", op.value)),
+        Op::RangeDelete(op) => {
+            let end = ("end", op.end.unwrap_or_default());
+            ("RangeDelete".to_owned(), ("start", op.start), end)
+        }
+    };
+    dump.title(at, &format!("{kind}, seqno {seqno}"), "07-log.md, Operations")?;
+    fields!(dump, at, header, OpHeader [] {
+        tag: "bits 0-3: 0 put, 1 delete, 2 merge, 3 range delete; 16 no end, 128 an expiry follows";
+        tree_id: "the tree that it belongs to";
+        key_len: "length of the key, or of the start";
+        value_len: "length of the value, or of the end";
+    });
+    let mut at = at + size_of::<OpHeader>() as u64;
+    if let (true, Ok((expiry, _))) = (header.tag & 0x80 != 0, U64::ref_from_prefix(rest)) {
+        dump.field(at, 8, "expiry", &expiry.value(), "in seconds since 1970")?;
+        at += 8;
+    }
+    for (name, bytes) in [first, second] {
+        dump.field(at, bytes.len(), name, &Value::Bytes(bytes), "")?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
 }
 
 /// Writes the fields of the record header at `at`, if there are so many bytes.

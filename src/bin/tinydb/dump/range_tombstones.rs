@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use tinydb::internals::range_tombstones::{
-    ENTRY_LEN, HEADER_LEN, RangeTombstoneRegion, RangeTombstonesHeader,
+    ENTRY_LEN, HEADER_LEN, RangeTombstoneEntry, RangeTombstoneRegion, RangeTombstonesHeader,
 };
 use zerocopy::FromBytes;
 
@@ -26,6 +26,9 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::
         Ok(region) => region,
         Err(error) => return dump.damage(at, error),
     };
+    if dump.with_rows && dump.shows_bytes() {
+        return write_bytes(dump, bytes, &region, at);
+    }
     let keys_at = HEADER_LEN + region.len() * ENTRY_LEN;
     if dump.with_rows {
         for (index, fragment) in region.iter().enumerate() {
@@ -38,4 +41,35 @@ pub(super) fn write<W: Write>(dump: &mut Dump<W>, bytes: &[u8], at: u64) -> io::
     }
     let meaning = "start and end of each fragment, back to back";
     dump.field(at + keys_at as u64, bytes.len() - keys_at, "keys", &Value::Nothing, meaning)
+}
+
+/// Writes the fields of each fragment, and then its keys, for those who look at bytes.
+fn write_bytes<W: Write>(
+    dump: &mut Dump<W>,
+    bytes: &[u8],
+    region: &RangeTombstoneRegion<'_>,
+    at: u64,
+) -> io::Result<()> {
+    const SPEC: &str = "09-range-tombstones.md, Fragments";
+    let mut keys_at = at + (HEADER_LEN + region.len() * ENTRY_LEN) as u64;
+    for (index, fragment) in region.iter().enumerate() {
+        let start = HEADER_LEN + index * ENTRY_LEN;
+        let entry = bytes.get(start..).map(RangeTombstoneEntry::ref_from_prefix);
+        let Some(Ok((entry, _))) = entry else { return Ok(()) };
+        dump.title(at + start as u64, &format!("fragment {index}"), SPEC)?;
+        fields!(dump, at + start as u64, entry, RangeTombstoneEntry [] {
+            seqno: "rows of the range with a smaller one are deleted";
+            keys_offset: "where the start lies, and behind it the end";
+            start_len: "length of the start";
+            end_len: "length of the end";
+            flags: "1: the range has no end";
+        });
+        let end = fragment.end.unwrap_or_default();
+        for (name, key) in [("start", fragment.start), ("end", end)] {
+            let meaning = format!("of fragment {index}");
+            dump.field(keys_at, key.len(), name, &Value::Bytes(key), &meaning)?;
+            keys_at += key.len() as u64;
+        }
+    }
+    Ok(())
 }

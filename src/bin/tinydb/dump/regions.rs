@@ -96,7 +96,17 @@ pub(super) fn write_index<W: Write>(
         Ok(index) => index,
         Err(error) => return dump.damage(at, error),
     };
+    let names_each = dump.with_rows && dump.shows_bytes();
     for (name, range) in index.layout().parts() {
+        if names_each && matches!(&*name, "heads" | "tie_heads") {
+            let heads = bytes.get(range.clone()).unwrap_or_default();
+            write_heads(dump, name.trim_end_matches('s'), heads, at + range.start as u64, &index)?;
+            continue;
+        }
+        if names_each && name == "separators" {
+            // Each separator is named below.
+            continue;
+        }
         let is_prefix = name == "prefix";
         let value = if is_prefix { Value::Bytes(index.prefix()) } else { Value::Nothing };
         let meaning = part_meaning(&name);
@@ -106,6 +116,25 @@ pub(super) fn write_index<W: Write>(
     let data_len = frame.region(REGION_DATA).map_or(0, |data| data.len.get());
     dump.check(at, index.verify(data_len))?;
     if dump.with_rows { write_separators(dump, &index, at) } else { Ok(()) }
+}
+
+/// Writes each head, as the bytes of a key that it is.
+fn write_heads<W: Write>(
+    dump: &mut Dump<W>,
+    name: &str,
+    heads: &[u8],
+    at: u64,
+    index: &Index<'_>,
+) -> io::Result<()> {
+    let count = index.layout().block_count();
+    let (heads, _) = heads.as_chunks::<8>();
+    for (number, (head, at)) in heads.iter().take(count).zip((at..).step_by(8)).enumerate() {
+        let mut bytes = *head;
+        bytes.reverse();
+        dump.field(at, 8, &format!("{name} {number}"), &Value::Bytes(&bytes), "")?;
+    }
+    let (at, len) = (at + count as u64 * 8, heads.len().saturating_sub(count) * 8);
+    dump.field(at, len, "filling", &Value::Nothing, "the largest number, up to a whole node")
 }
 
 fn part_meaning(name: &str) -> &'static str {
