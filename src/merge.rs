@@ -1,6 +1,6 @@
 //! Merge operators that come with the database.
 //!
-//! Spec: none. I/O: none. Unsafe: none.
+//! Spec: `format-spec/11-merge-operators.md`. I/O: none. Unsafe: none.
 
 use crate::hooks::{MergeError, MergeOperator};
 

@@ -142,12 +142,46 @@ fn every_rule_is_that_of_the_spec() {
 }
 
 #[test]
-fn a_chapter_says_when_its_rules_are_checked_and_what_changed() {
-    for chapter in chapters().iter().filter(|chapter| chapter.name != "README.md") {
-        let sections: Vec<&str> = sections(&chapter.text).collect();
-        assert_eq!(sections.last(), Some(&"History"), "{}", chapter.name);
+fn a_chapter_says_when_its_rules_are_checked() {
+    for chapter in numbered_chapters() {
         let has_rules = !rules(&chapter.text).is_empty();
-        assert_eq!(sections.contains(&"Rules"), has_rules, "{}", chapter.name);
+        let section = chapter.text.split_once("\n## Rules\n").map(|(_, section)| section);
+        assert_eq!(section.is_some(), has_rules, "{}", chapter.name);
+        let before = section.and_then(|section| section.split_once("\n- **"));
+        let says_when = before.is_some_and(|(before, _)| before.contains(" MUST check "));
+        assert_eq!(says_when, has_rules, "{}", chapter.name);
+    }
+}
+
+#[test]
+fn every_chapter_is_in_the_readme_and_no_change_is_told_in_it() {
+    let all = chapters();
+    let readme = &all.first().expect("README.md").text;
+    for chapter in &all[1..] {
+        assert!(readme.contains(&format!("]({})", chapter.name)), "{}", chapter.name);
+        assert!(!sections(&chapter.text).any(|section| section == "History"), "{}", chapter.name);
+    }
+}
+
+#[test]
+fn words_that_bind_are_in_capitals() {
+    let all = chapters();
+    let words = |text: &str| -> Vec<String> {
+        let outside = text.split("```").step_by(2).collect::<Vec<_>>().join(" ");
+        let is_end = |c: char| !c.is_alphanumeric();
+        outside.split(is_end).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let mut complaints = Vec::new();
+    for chapter in &all {
+        for word in words(&chapter.text) {
+            let binds = ["must", "should", "shall", "recommended"].contains(&word.as_str());
+            complaints.extend(binds.then(|| format!("{}: {word}", chapter.name)));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let used: Vec<String> = all[1..].iter().flat_map(|chapter| words(&chapter.text)).collect();
+    for word in ["MUST", "SHOULD", "MAY"] {
+        assert!(used.iter().any(|it| it == word), "{word} is defined and never used");
     }
 }
 
@@ -242,6 +276,12 @@ fn chapters() -> Vec<Chapter> {
         Chapter { name, text }
     };
     names.into_iter().map(read).collect()
+}
+
+/// The chapters that describe something.
+fn numbered_chapters() -> Vec<Chapter> {
+    let is_numbered = |chapter: &Chapter| chapter.name.starts_with(|c: char| c.is_ascii_digit());
+    chapters().into_iter().filter(is_numbered).collect()
 }
 
 /// The source files, by path.

@@ -3,12 +3,13 @@
 
     python3 test_vectors.py [FOLDER]
 
-Each good vector is read and put into the form that `vectors/README.md` describes, which has to be the answer word for word.
-Every key of a table is looked up, beside keys that it lacks. Then each file is broken in many places: it has to be
-refused by a rule, or be a log that ends earlier, and nothing else may go wrong. Each refused vector has to be refused for
-the rule that it breaks, or the feature that it needs. Prints a line for each good vector.
+Each good vector is read and put into the form that `vectors/README.md` describes, which has to be the answer word for
+word. Every key of a table is looked up, beside keys that it lacks. Then each file is broken in many places: it has to be
+refused by a rule, or be a log that ends earlier, and nothing else may go wrong. Each refused vector has to be refused
+for the rule that it breaks, or the feature that it needs, and to be good where that rule is overlooked. Hashes, merges
+and databases are compared with what stands beside them. Prints a line for each good vector.
 """
-import json, os, random, re, sys, time
+import json, os, random, re, struct, sys, time, types
 import xxh3 as xxh3_in_python
 from tinydb_reader import *
 from tinydb_verify import verify
@@ -189,17 +190,46 @@ def check_rules():
     print(f"rules: {len(rules)}, all of them in the reader")
 
 
-def check_hashes():
+def check_hashes(folder, hashes):
+    """Every number of hashes.json, XXH3 by the package and in Python; and those of README.md are among them."""
+    both = xxh3, xxh3_in_python.xxh3
+    known = {}
+    for case in hashes["xxh3"]:
+        data, seed = bytes(i & 0xFF for i in range(case["bytes"])), int(case["seed"], 16)
+        found = [number(hash_of(data, seed)) for hash_of in both]
+        assert found == 2 * [case["hash"]], f"the hash of {case}"
+        known[case["bytes"], seed] = case["hash"]
     text = text_of(SPEC, "README.md")
     seeds = re.search(r"^\| n ((?:\| seed \w+ )+)\|$", text, re.MULTILINE)[1].replace("| seed ", "").split()
-    vectors = re.findall(r"^\| (\d+) " + r"\| (0x[0-9a-f]{16}) " * len(seeds) + r"\|$", text, re.MULTILINE)
-    assert len(vectors) > 10, "the hashes of README.md are not found"
-    for n, *hashes in vectors:
-        data = bytes(i & 0xFF for i in range(int(n)))
-        for seed, expected in zip(seeds, hashes):
-            found = [hash_of(data, int(seed, 0)) for hash_of in (xxh3, xxh3_in_python.xxh3)]
-            assert found == 2 * [int(expected, 16)], f"the hash of {n} bytes, seed {seed}"
-    print(f"xxh3: {len(seeds) * len(vectors)} hashes")
+    rows = re.findall(r"^\| (\d+) " + r"\| (0x[0-9a-f]{16}) " * len(seeds) + r"\|$", text, re.MULTILINE)
+    assert len(rows) > 10, "the hashes of README.md are not found"
+    for n, *found in rows:
+        assert found == [known[int(n), int(seed, 0)] for seed in seeds], f"README.md on {n} bytes"
+    for case in hashes["log_seeds"]:
+        assert number(log_seed(int(case["database_id"], 16), case["log_number"])) == case["seed"], case
+    for case in hashes["keys"]:
+        hashed = xxh3(case["text"].encode() * case["times"], int(case["hash_seed"], 16))
+        assert (number(hashed), hashed >> 32 & 0xFF) == (case["hash"], case["fingerprint"]), case
+    for case in hashes["filter"]:
+        hashed, empty = int(case["hash"], 16), Filter.__new__(Filter)
+        empty.header = types.SimpleNamespace(block_count=case["block_count"])
+        assert empty.place(hashed) == (case["block"], case["bits"]), case
+    for case in hashes["checksums"]:
+        covered, found = load(folder, case["file"])[case["start"]:case["end"]], int(case["checksum"], 16)
+        stored = word(load(folder, case["stored_in"]), case["stored_at"])
+        assert xxh3(covered, int(case["seed"], 16)) == stored == found, case
+    print(f"hashes: {sum(map(len, hashes.values()))}")
+
+
+def check_merges(cases):
+    for case in cases:
+        base, operands = case["base"], list(map(bytes.fromhex, case["operands"]))
+        try:
+            value = merge(case["operator"], None if base is None else bytes.fromhex(base), operands).hex()
+        except CannotFold:
+            value = None
+        assert value == case["value"], f"{case}: {value}"
+    print(f"merges: {len(cases)}")
 
 
 def load(folder, name):
@@ -243,6 +273,67 @@ def check_refused(folder, index):
     print(f"refused: {len(refused)} vectors, each for its rule or for what it needs")
 
 
+# Where a rule can't be overlooked: nothing can be read from there on, or what is read there is something else. The rule
+# that this breaks, or Python's error.
+FOLLOWS = {
+    "T10": "KeyError", "T18": "T17", "B1": "B2", "B4": "ValueError", "B7": "B16", "B9": "B13", "B10": "T17",
+    "B18": "T17", "B19": "error", "I3": "UnboundLocalError", "I7": "I11", "L1": "L4", "L14": "L9", "O1": "error",
+    "O6": "O7", "M1": "error", "M7": "M9"}
+
+
+def check_alone(folder, index):
+    """Each refused vector breaks its rule and only it: who overlooks that rule, and `also`, finds nothing wrong."""
+    strict, follows = File.check, {}
+    for entry in index["vectors"]:
+        if "rule" not in entry:
+            continue
+        overlooked = {entry["rule"], *entry.get("also", [])}
+        File.check = lambda self, rule, holds, at: rule in overlooked or strict(self, rule, holds, at)
+        try:
+            verdict, what, _ = refusal(entry["kind"], load(folder, entry["file"]), index["read_as"])
+            if verdict != "good":
+                follows[entry["rule"]] = what
+        except (ArithmeticError, LookupError, NameError, TypeError, ValueError, struct.error) as error:
+            follows[entry["rule"]] = type(error).__name__
+        finally:
+            File.check = strict
+    assert follows == FOLLOWS, f"if they are overlooked: {follows}"
+    print(f"refused: each breaks one rule only, but for {len(FOLLOWS)} that can't be overlooked")
+
+
+def with_preamble(kind, data, at, value):
+    """A file with four other bytes in its preamble, under right checksums."""
+    data, size = bytearray(data), 64 if kind == "table" else 128
+    starts = (0, len(data) - PAGE) if kind == "table" else (0,)
+    for start in starts:
+        data[start + at:start + at + 4] = value.to_bytes(4, "little")
+    data[size - 8:size] = xxh3(bytes(data[:size - 8]), 0).to_bytes(8, "little")
+    if kind == "table":
+        data[-8:] = xxh3(bytes(data[-PAGE:-8]), word(data, 24)).to_bytes(8, "little")
+    return bytes(data)
+
+
+def check_versions(folder, index):
+    """Every optional feature bit and minor version is ignored, every required bit and major version named."""
+    samples = {"table": "table-minimal.bin", "log": "log-sealed.bin", "manifest": "manifest-tables.bin"}
+    for kind, file in samples.items():
+        data, name = load(folder, file), index["read_as"][kind]
+
+        def says(at, value):
+            verdict, what, _ = refusal(kind, with_preamble(kind, data, at, value), index["read_as"])
+            return what if verdict == "unsupported" else verdict
+
+        for bit in range(32):
+            assert says(16, 1 << bit) == "good", f"{kind}: optional feature {bit}"
+            for bits in 1 << bit, -1 << bit & 0xFFFFFFFF:
+                assert says(12, bits) == f"{name}: required feature {bit}", f"{kind}: required features {bits:#x}"
+        for minor in 0, 1, 0xFFFF:
+            assert says(8, 1 | minor << 16) == "good", f"{kind}: minor version {minor}"
+        for major in 0, 2, 0xFFFF:
+            assert says(8, major) == f"{name}: format version {major}", f"{kind}: major version {major}"
+    print("versions: every feature bit of every kind of file")
+
+
 def check_databases(folder, index):
     """Every good database has the rows that it should have, and every other one is refused for its rule."""
     for entry in index["databases"]:
@@ -255,13 +346,12 @@ def check_databases(folder, index):
         assert rule == entry.get("rule"), f"{path}: rule {rule}, expected {entry.get('rule')}"
         if rule:
             continue
-        cover, found = db.cover(M64), []
+        cover, found, options = db.cover(M64), [], types.SimpleNamespace(snapshot=M64, now=index["read_as"]["now"])
         for key, rows in itertools.groupby((row for row, _ in db.rows()), lambda row: row.key):
             rows = list(rows)
             assert rows == db.versions(key), f"{path}: a lookup of {key!r} gives other rows than a scan"
-            value, operands = visible(rows, cover(key), M64, index["read_as"]["now"])
-            if operands or value is not None:
-                found.append({"key": hexed(key), "value": hexed(value), "operands": list(map(hexed, operands))})
+            found.append(db.seen(key, rows, cover(key), options))
+        found = list(filter(None, found))
         expected = [json.loads(line) for line in load(folder, entry["rows"]).decode().splitlines()]
         assert found == expected, f"{path}: the rows are {json.dumps(found)}"
     print(f"databases: {len(index['databases'])}, with all their rows or refused for their rule")
@@ -270,9 +360,12 @@ def check_databases(folder, index):
 def main(folder):
     began, failed = time.time(), 0
     check_rules()
-    check_hashes()
     index = json.loads(load(folder, "index.json"))
+    check_hashes(folder, json.loads(load(folder, index["hashes"])))
+    check_merges(json.loads(load(folder, index["merges"])))
     check_refused(folder, index)
+    check_alone(folder, index)
+    check_versions(folder, index)
     check_databases(folder, index)
     good = [entry for entry in index["vectors"] if entry["verdict"] == "good"]
     assert good, f"no vectors in {folder}"

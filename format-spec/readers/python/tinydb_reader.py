@@ -7,10 +7,11 @@
     tinydb_reader.py info PATH          what headers, footers and manifests say, as JSON
 
 It is made to be read beside the spec: a class for each kind of file and part of a file, and each check names its rule.
-This file checks what a reader must check; the rules that need a whole table are in `tinydb_verify.py`. Files are read
-into memory whole. Nothing but the standard library is needed, but the package `xxhash` makes it faster.
+The rules that need a whole table are in `tinydb_verify.py`. Files are read into memory whole. Nothing but the standard
+library is needed; the package `xxhash` makes it faster.
 """
 import argparse, bisect, heapq, itertools, json, os, struct, sys, time
+from tinydb_merge import CannotFold, merge
 from tinydb_structures import *
 
 # ---- Tables (chapters 03 to 06 and 09) ----
@@ -80,8 +81,7 @@ class Table(File):
         self.check("T25", is_text(self.operator), entry.offset + PROPERTIES_HEADER.size + ends_len)
         return p
 
-    def read_tombstones(self, region):
-        """Chapter 09: the fragments, in their order."""
+    def read_tombstones(self, region):  # chapter 09
         data, found = self.region(region), []
         self.check("D1", len(data) >= TOMBSTONES_HEADER.size and data[:4] == b"TDBR", region.offset)
         h = TOMBSTONES_HEADER.read(data)
@@ -117,8 +117,8 @@ class Table(File):
         return value
 
     def rows(self):
-        for number in range(self.index.header.block_count):
-            yield from self.block(number).rows()
+        for block in map(self.block, range(self.index.header.block_count)):
+            yield from block.rows()
 
     def versions(self, key):
         """All rows of a user key, newest first (chapter 03, "Point lookup")."""
@@ -128,8 +128,7 @@ class Table(File):
         number, may_begin_earlier = self.index.search(key)
         if may_begin_earlier and self.block(number - 1).goes_on:
             number -= 1
-        for number in range(number, self.index.header.block_count):
-            block = self.block(number)
+        for block in map(self.block, range(number, self.index.header.block_count)):
             yield from block.versions(key, hashed)
             if not block.goes_on:
                 return
@@ -167,8 +166,7 @@ class Block:
         self.seqno_base, deltas = self.numbers(seqnos, self.seqno_code)
         self.seqnos = [self.seqno_base + delta for delta in deltas]
         self.expiry_base, deltas = self.numbers(expiries, self.expiry_code)
-        all_expire = self.expiry_code == 7
-        self.expiries = [self.expiry_base if all_expire else d and self.expiry_base + d - 1 for d in deltas]
+        self.expiries = [self.expiry_base + max(d - 1, 0) if d or self.expiry_code == 7 else 0 for d in deltas]
 
     def column(self, size):
         start, self.position = self.position, self.position + size
@@ -209,9 +207,7 @@ class Block:
         likely = (self.row(i) for i in range(self.n) if self.fingerprints[i] == hashed >> 32 & 0xFF)
         return (row for row in likely if row.key == key)
 
-class Index:
-    """Chapter 05."""
-
+class Index:  # chapter 05
     def __init__(self, table, region):
         data, at, check = table.chunked_payload(region), region.offset, table.check
         check("I1", len(data) >= INDEX_HEADER.size and data[:4] == b"TDIX", at)
@@ -260,8 +256,7 @@ class Index:
             return found, self.may_span and found > 0
         return max(found - 1, 0), False
 
-class Filter:
-    """Chapter 06."""
+class Filter:  # chapter 06
     SALT = 0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31
 
     def __init__(self, table, region):
@@ -272,10 +267,13 @@ class Filter:
         table.check("X3", h.block_count >= 1 and len(self.data) == FILTER_HEADER.size + 32 * h.block_count, self.at + 8)
         table.check("X4", not any(h.reserved + h.reserved_tail), self.at + 12)
 
+    def place(self, hashed):
+        return (hashed >> 32) * self.header.block_count >> 32, [(hashed * s & 0xFFFFFFFF) >> 27 for s in self.SALT]
+
     def lets_through(self, hashed):
-        block = (hashed >> 32) * self.header.block_count >> 32
+        block, bits = self.place(hashed)
         words = struct.unpack_from("<8I", self.data, FILTER_HEADER.size + 32 * block)
-        return all(w >> ((hashed * salt & 0xFFFFFFFF) >> 27) & 1 for w, salt in zip(words, self.SALT))
+        return all(w >> bit & 1 for w, bit in zip(words, bits))
 
 # ---- Logs (chapter 07) ----
 class Log(File):
@@ -305,8 +303,7 @@ class Log(File):
                 raise
             self.end = self.bad_end(at, broken.rule)
 
-    def read_start(self):
-        """Reads header and operator, and says where the records start."""
+    def read_start(self):  # header and operator; where the records start
         h = self.read_header(LOG_HEADER, b"TINYLOG\x01", "L1", "L2", "L3")
         self.vouched = True
         self.check("L5", not any(h.reserved), 72)
@@ -341,8 +338,7 @@ class Log(File):
         self.vouched = True
         return h, self.read_operations(h, payload, body), end
 
-    def read_operations(self, h, payload, body):
-        """The rows and range tombstones of a record."""
+    def read_operations(self, h, payload, body):  # the rows and range tombstones of a record
         position, found = 0, []
         for seqno in range(h.first_seqno, h.first_seqno + h.op_count):
             here, fixed = body + position, OP_HEADER.size + (8 if payload[position:position + 1] >= b"\x80" else 0)
@@ -373,9 +369,9 @@ class Log(File):
             return End("damaged" if self.vouched else "torn", bad, rule, self.synced_upto)
         seed = log_seed(*self.seed_of)
         for at in range(round_up(bad, 8), len(self.data) - RECORD_HEADER.size + 1, 8):
-            if not bad < word(self.data, at + 32) <= at:
-                continue  # proves nothing: no need for its checksum
             h = RECORD_HEADER.read(self.data, at)
+            if not bad < h.synced_upto <= at:
+                continue  # proves nothing: no need for its checksum
             verifies = h.header_checksum == xxh3(self.data[at + 8:at + RECORD_HEADER.size], seed ^ at)
             if verifies and is_possible(h) and not any(h.reserved):
                 self.synced_upto = max(self.synced_upto, h.synced_upto)
@@ -445,9 +441,9 @@ class Database:
         with open(os.path.join(self.name, name), "rb") as file:
             return name, file.read()
 
-    def read_logs(self, numbers):
-        """Chapter 07, "Recovery"."""
+    def read_logs(self, numbers):  # chapter 10, "Replaying the logs"
         h, next_seqno, whole = self.manifest.header, self.manifest.header.last_seqno + 1, None
+        self.operator = self.manifest.operator  # or what the last log says that names one
         logs = [Log(*self.load("LOG", number), number, h.database_id) for number in numbers]
         unfinished = [bool(log.header) and log.header.previous_log == 0 for log in logs]
         for i, log in enumerate(logs):
@@ -458,6 +454,8 @@ class Database:
             log.check("F2", not log.header or log.header.manifest_number <= h.manifest_number, 48)
             if previous and previous >= h.oldest_log and (i == 0 or numbers[i - 1] != previous):
                 missing, log.batches = Broken(log.name, "F3", 56), []
+            elif log.operator and not self.manifest.operator:
+                self.operator = log.operator
             for count, (at, header, _) in enumerate(log.batches):
                 if header.first_seqno > next_seqno:
                     missing, log.batches = Broken(log.name, "F4", at + 24), log.batches[:count]
@@ -467,17 +465,15 @@ class Database:
             self.logs.append(log)
             later = range(i if missing else i + 1, len(logs))
             proven = any(logs[j].synced_upto and not unfinished[j] for j in later)
-            if missing:
-                if proven and whole:
-                    whole.check("L15", whole.end.state == "sealed", whole.end.at)
-                if proven:
-                    raise missing
-            elif log.end.state in ("clean", "sealed"):
+            if not missing and log.end.state in ("clean", "sealed"):
                 whole = log
                 continue
-            else:
-                log.check(log.end.rule, log.end.state == "torn" and not proven, log.end.at)
-            self.notes.append(str(missing) if missing else f"{log.name}: torn at {log.end.at}, rule {log.end.rule}")
+            if missing and proven and whole:
+                whole.check("L15", whole.end.state == "sealed", whole.end.at)
+            reason = missing or Broken(log.name, log.end.rule, log.end.at)
+            if proven or (not missing and log.end.state == "damaged"):
+                raise reason
+            self.notes.append(f"torn: {reason}")
             self.notes += [f"{left.name}: left out" for left in logs[i + 1:]]
             return
 
@@ -515,19 +511,25 @@ class Database:
                 newest[i] = max(newest[i], t.seqno)
         return lambda key: ([0] + newest)[bisect.bisect_right(edges, key)]
 
-def visible(versions, covered, snapshot, now):
-    """What a reader sees of a key (chapter 02): the value below or None, and the operands above it, oldest first."""
-    operands, value = [], None
-    for row in versions:
-        if row.seqno > snapshot:
-            continue
-        if row.seqno < covered or row.kind == DELETE or (row.kind == PUT and row.expiry and now >= row.expiry):
+    def seen(self, key, versions, covered, options):
+        """What a reader sees of a key (chapter 10), as `scan --visible` shows it; None if it is absent."""
+        operands, base, found = [], None, {"key": hexed(key)}
+        for row in versions:
+            if row.seqno > options.snapshot:
+                continue
+            if row.seqno >= covered and row.kind == MERGE:
+                operands.insert(0, row.value)
+                continue
+            if row.seqno >= covered and row.kind == PUT and (row.expiry == 0 or options.now < row.expiry):
+                base = row.value
             break
-        if row.kind == PUT:
-            value = row.value
-            break
-        operands.append(row.value)
-    return value, operands[::-1]
+        if not operands:
+            return None if base is None else {**found, "value": base.hex()}
+        found.update(base=hexed(base), operands=list(map(hexed, operands)))
+        try:
+            return {**found, "value": merge(self.operator.decode(), base, operands).hex()}
+        except CannotFold as error:
+            return {**found, "value": None, "error": str(error)}
 
 # ---- The command line ----
 def open_path(path):
@@ -554,19 +556,17 @@ def scan(db, options):
             yield {"key": hexed(row.key), "seqno": row.seqno, "kind": KINDS[row.kind], "expiry": row.expiry,
                    "value": hexed(row.value), "file": name}
         return
-    cover = db.cover(options.snapshot)
-    for key, rows in itertools.groupby((row for row, _ in db.rows()), lambda row: row.key):
-        value, operands = visible(rows, cover(key), options.snapshot, options.now)
-        if operands or value is not None:
-            yield {"key": hexed(key), "value": hexed(value), "operands": list(map(hexed, operands))}
+    cover, rows = db.cover(options.snapshot), (row for row, _ in db.rows())
+    versions = itertools.groupby(rows, lambda row: row.key)
+    yield from filter(None, (db.seen(key, rows, cover(key), options) for key, rows in versions))
 
 def get(db, key, options):
-    value, operands = visible(db.versions(key), db.cover(options.snapshot)(key), options.snapshot, options.now)
-    if operands:
-        return f"operands, which only the merge operator can fold: {operands}, oldest first, onto {value}"
-    if value is None:
+    found = db.seen(key, db.versions(key), db.cover(options.snapshot)(key), options)
+    if not found:
         return "absent"
-    sys.stdout.buffer.write(value.hex().encode() if options.hex else value)
+    if found["value"] is None:
+        return f"can't be read: {found['error']}; base {found['base']}, operands {found['operands']}"
+    sys.stdout.buffer.write(found["value"].encode() if options.hex else bytes.fromhex(found["value"]))
 
 def run(command, paths, options):
     """Does what is asked; returns what is wrong, if anything is."""
@@ -574,8 +574,7 @@ def run(command, paths, options):
         from tinydb_verify import verify_all
         return verify_all(paths, open_path)
     if command == "get":
-        path, key = paths
-        return get(Database(path), bytes.fromhex(key) if options.hex else os.fsencode(key), options)
+        return get(Database(paths[0]), bytes.fromhex(paths[1]) if options.hex else os.fsencode(paths[1]), options)
     for opened in map(open_path, paths):
         if command == "info":
             print(json.dumps(info(opened), indent=1))

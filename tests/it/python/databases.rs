@@ -243,14 +243,11 @@ fn unhex(text: &Value) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(byte).collect()
 }
 
-/// What `scan --visible` shows, operands folded as the tests' merge operator does.
+/// What `scan --visible` shows.
 pub(super) fn picture_in(lines: &[String]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let entry = |line: &String| {
         let line: Value = serde_json::from_str(line).expect("JSON");
-        let operands = line["operands"].as_array().expect("operands").iter().map(unhex);
-        let value = line["value"].as_str().map(|_| unhex(&line["value"]));
-        let parts: Vec<Vec<u8>> = value.into_iter().chain(operands).collect();
-        (unhex(&line["key"]), parts.join(SEPARATOR))
+        (unhex(&line["key"]), unhex(&line["value"]))
     };
     lines.iter().map(entry).collect()
 }
@@ -290,22 +287,18 @@ fn compare(dir: &Path, run: &mut Run) -> Option<usize> {
     Some(found.len())
 }
 
-/// A get says the value, that there is none, or that only the merge operator can tell.
+/// A get says the value, operands folded, or that there is none.
 fn check_get(dir: &str, key: &[u8], history: &History, now: u64) -> Option<()> {
     let (key_text, now_text) = (hex(key), now.to_string());
     let arguments = ["get", dir, &key_text, "--hex", "--now", &now_text];
     let answer = ask("tinydb_reader.py", arguments)?;
     let (value, operands) = history.seen(key, u64::MAX, now);
-    let is_folded = !operands.is_empty();
     let parts: Vec<&[u8]> = value.into_iter().chain(operands).collect();
-    let error = answer.errors.first().map(String::as_str);
-    match error {
-        // A flush or a compaction may have folded the operands, or not.
-        Some(error) if is_folded => assert!(error.starts_with("operands, "), "{error}"),
-        Some(error) => assert_eq!((error, parts.is_empty()), ("absent", true)),
+    match answer.errors.first() {
+        Some(error) => assert_eq!((error.as_str(), parts.is_empty()), ("absent", true)),
         None => assert_eq!(answer.lines.concat(), hex(&parts.join(SEPARATOR))),
     }
-    assert!(error.is_some() || !parts.is_empty(), "a value that is not there");
+    assert_eq!(answer.errors.is_empty(), !parts.is_empty(), "a value that is not there");
     Some(())
 }
 

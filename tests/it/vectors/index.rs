@@ -116,6 +116,8 @@ fn the_index_lists_every_vector() {
             "table": name_of("table").to_string(),
         },
         "databases": databases,
+        "hashes": "hashes.json",
+        "merges": "merge.json",
         "vectors": vectors,
     });
     check_file(&folder().join("index.json"), (render(&index, 0) + "\n").as_bytes());
@@ -155,25 +157,56 @@ fn tinydb_refuses_every_refused_vector_for_its_rule() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
+/// What a reader of version 1 lacks for a file; `None` if it reads it.
+fn lack(kind: &str, bytes: &[u8]) -> Option<Unsupported> {
+    let error = match kind {
+        "table" => parse(bytes).err(),
+        "log" => LogReader::open(bytes, DATABASE_ID, LOG_NUMBER).err(),
+        _ => ManifestView::parse(bytes).err(),
+    };
+    match error {
+        None => None,
+        Some(FrameError::Unsupported(what)) => Some(what),
+        Some(FrameError::Broken(error)) => panic!("{kind}: {error}"),
+    }
+}
+
 #[test]
 fn what_a_vector_needs_is_named_by_its_number() {
     let mut count = 0;
     for vector in refused::all() {
         let Why::Needs(what, number) = vector.why else { continue };
-        let error = match vector.kind {
-            "table" => parse(&vector.bytes).err(),
-            "log" => LogReader::open(&vector.bytes, DATABASE_ID, LOG_NUMBER).err(),
-            _ => ManifestView::parse(&vector.bytes).err(),
-        };
         let want = match what {
             "major" => Unsupported::Major(u16::try_from(number).expect("a small number")),
             "feature" => Unsupported::Feature(number),
             _ => Unsupported::Region(number),
         };
-        assert_eq!(error, Some(FrameError::Unsupported(want)), "{}", vector.file());
+        assert_eq!(lack(vector.kind, &vector.bytes), Some(want), "{}", vector.file());
         count += 1;
     }
     assert_eq!(count, 7);
+}
+
+#[test]
+fn every_feature_bit_is_ignored_where_it_is_optional_and_named_where_it_is_required() {
+    for kind in ["table", "log", "manifest"] {
+        let with = |at, bits: u32| refused::ignored(kind, at, &bits.to_le_bytes());
+        for bit in 0..32 {
+            assert_eq!(lack(kind, &with(16, 1 << bit)), None, "{kind}: optional feature {bit}");
+            for bits in [1 << bit, u32::MAX << bit] {
+                let found = lack(kind, &with(12, bits));
+                assert_eq!(found, Some(Unsupported::Feature(bit)), "{kind}: features {bits:#x}");
+            }
+        }
+        for minor in [1, u16::MAX] {
+            let bytes = refused::ignored(kind, 10, &minor.to_le_bytes());
+            assert_eq!(lack(kind, &bytes), None, "{kind}: minor version {minor}");
+        }
+        for major in [0, 2, u16::MAX] {
+            let bytes = refused::ignored(kind, 8, &major.to_le_bytes());
+            assert_eq!(lack(kind, &bytes), Some(Unsupported::Major(major)), "{kind}");
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use serde_json::Value;
 mod databases;
 #[cfg(feature = "cli")]
 mod dumps;
+mod hashes;
 mod index;
+mod merges;
 mod reader;
 mod recipe;
 mod refused;
@@ -68,7 +70,8 @@ fn every_file_among_the_vectors_has_a_recipe() {
     let names = recipe::all().into_iter().map(|vector| vector.name);
     let mut want: BTreeSet<String> =
         names.flat_map(|name| [format!("{name}.bin"), format!("{name}.json")]).collect();
-    want.extend(["README.md", "databases", "index.json", "refused"].map(str::to_owned));
+    let others = ["README.md", "databases", "hashes.json", "index.json", "merge.json", "refused"];
+    want.extend(others.map(str::to_owned));
     assert_eq!(found, want);
     let readme = fs::read_to_string(folder().join("README.md")).expect("README.md");
     for name in recipe::all().into_iter().map(|vector| vector.name) {

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tinydb::{Clock, Db, Error, MergeOperator, Options};
+use tinydb::{Clock, Db, Error, Options};
 
 pub(super) use recipe::{Database, NOW, all};
 
 use super::{check_file, rewrites};
-use recipe::{Seen, operator};
+use recipe::Seen;
 
 fn folder() -> PathBuf {
     super::folder().join("databases")
@@ -39,10 +39,20 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The expected rows, one JSON object a line.
 fn rows_of(database: &Database) -> String {
+    let operator = database.operator();
     let line = |(key, seen): (&Vec<u8>, &Seen)| {
-        let operands: Vec<String> = seen.operands.iter().map(|it| hex(it)).collect();
-        let value = seen.value.as_ref().map(|value| hex(value));
-        json!({ "key": hex(key), "value": value, "operands": operands }).to_string() + "\n"
+        let Seen { value: base, operands } = seen;
+        let mut line = json!({ "key": hex(key) });
+        let value = if operands.is_empty() {
+            base.clone().expect("a value or operands")
+        } else {
+            let operands: Vec<&[u8]> = operands.iter().map(Vec::as_slice).collect();
+            line["operands"] = operands.iter().map(|it| hex(it)).collect();
+            line["base"] = json!(base.as_ref().map(|base| hex(base)));
+            operator.merge_batch(key, base.as_deref(), &operands).expect("a value")
+        };
+        line["value"] = json!(hex(&value));
+        line.to_string() + "\n"
     };
     database.seen.iter().map(line).collect()
 }
@@ -95,9 +105,9 @@ fn copy(name: &str) -> tempfile::TempDir {
     copy
 }
 
-fn open(path: &Path) -> Result<Db, Error> {
-    let options = Options::new().clock(Fixed).merge_operator(operator()).background_threads(0);
-    options.create_if_missing(false).open(path)
+fn open(database: &Database, path: &Path) -> Result<Db, Error> {
+    let options = Options::new().clock(Fixed).merge_operator(database.operator());
+    options.background_threads(0).create_if_missing(false).open(path)
 }
 
 /// What the committed rows say that TinyDB finds: key and value, operands folded.
@@ -112,18 +122,7 @@ fn expected(name: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let text = fs::read_to_string(folder().join(format!("{name}.jsonl"))).expect("rows");
     let row = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("JSON");
-        let (key, below) =
-            (unhex(&line["key"]), line["value"].as_str().map(|_| unhex(&line["value"])));
-        let operands: Vec<Vec<u8>> =
-            line["operands"].as_array().expect("operands").iter().map(unhex).collect();
-        let operands: Vec<&[u8]> = operands.iter().map(Vec::as_slice).collect();
-        let value = match (&operands[..], below) {
-            ([], below) => below.expect("a value or operands"),
-            (operands, below) => {
-                operator().merge_batch(&key, below.as_deref(), operands).expect("a value")
-            }
-        };
-        (key, value)
+        (unhex(&line["key"]), unhex(&line["value"]))
     };
     text.lines().map(row).collect()
 }
@@ -137,7 +136,7 @@ fn rows(db: &Db) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn tinydb_reads_every_database_row_by_row() {
     for database in all().iter().filter(|database| database.rule.is_none()) {
         let (copy, want) = (copy(database.name), expected(database.name));
-        let db = open(copy.path()).expect(database.name);
+        let db = open(database, copy.path()).expect(database.name);
         assert_eq!(rows(&db), want, "{}", database.name);
         for (key, value) in &want {
             assert_eq!(db.get(key).expect("a get").as_deref(), Some(&value[..]));
@@ -147,7 +146,7 @@ fn tinydb_reads_every_database_row_by_row() {
         // What this version makes of the files holds the same rows.
         db.compact().expect("a compaction");
         drop(db);
-        let db = open(copy.path()).expect(database.name);
+        let db = open(database, copy.path()).expect(database.name);
         assert_eq!(rows(&db), want, "{}, compacted", database.name);
     }
 }
@@ -157,7 +156,7 @@ fn tinydb_refuses_a_database_whose_files_contradict_each_other_for_the_rule() {
     for database in all() {
         let Some(rule) = database.rule else { continue };
         let copy = copy(database.name);
-        let error = open(copy.path()).and_then(|db| {
+        let error = open(&database, copy.path()).and_then(|db| {
             db.get("apple")?;
             Ok(())
         });

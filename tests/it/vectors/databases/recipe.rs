@@ -12,7 +12,7 @@ use tinydb::internals::log_op::{Op, RangeDelete};
 use tinydb::internals::manifest::{ManifestData, TableRecord};
 use tinydb::internals::range_tombstone::RangeTombstone;
 use tinydb::internals::row::Kind;
-use tinydb::merge::Append;
+use tinydb::merge::{Append, Counter};
 
 use super::super::recipe::{DATABASE_ID, HASH_SEED, Log, OwnedRow, op, table_numbered};
 
@@ -29,6 +29,14 @@ pub(in super::super) struct Database {
     pub(in super::super) rule: Option<&'static str>,
     /// What a reader sees, by key.
     pub(super) seen: BTreeMap<Vec<u8>, Seen>,
+    /// Whether its merge operator is a counter; that of all others is [`operator`].
+    pub(super) counts: bool,
+}
+
+impl Database {
+    pub(super) fn operator(&self) -> Box<dyn MergeOperator> {
+        if self.counts { Box::new(Counter) } else { Box::new(operator()) }
+    }
 }
 
 /// What a reader sees of a key: the value below, and the operands above it, oldest first.
@@ -38,14 +46,14 @@ pub(super) struct Seen {
     pub(super) operands: Vec<Vec<u8>>,
 }
 
-/// The merge operator of those databases that have one.
-pub(super) fn operator() -> Append {
+/// The merge operator of most databases.
+fn operator() -> Append {
     Append::new("+")
 }
 
 /// Every database there is.
 pub(in super::super) fn all() -> Vec<Database> {
-    let mut all = vec![fresh(), logs_only(), levels(), crashed()];
+    let mut all = vec![fresh(), logs_only(), levels(), crashed(), unsealed(), counters()];
     all.extend(refused());
     all
 }
@@ -188,6 +196,16 @@ fn table(
 
 /// A manifest; file numbers up to 99 are in use.
 fn manifest(number: u64, oldest_log: u64, last_seqno: u64, tables: Vec<TableRecord>) -> Vec<u8> {
+    manifest_named(number, oldest_log, last_seqno, tables, Some(operator().name().to_owned()))
+}
+
+fn manifest_named(
+    number: u64,
+    oldest_log: u64,
+    last_seqno: u64,
+    tables: Vec<TableRecord>,
+    merge_operator: Option<String>,
+) -> Vec<u8> {
     let data = ManifestData {
         manifest_number: number,
         database_id: DATABASE_ID,
@@ -195,7 +213,7 @@ fn manifest(number: u64, oldest_log: u64, last_seqno: u64, tables: Vec<TableReco
         next_file_number: 100,
         last_seqno,
         oldest_log,
-        merge_operator: Some(operator().name().to_owned()),
+        merge_operator,
         tables,
     };
     data.encode()
@@ -216,7 +234,7 @@ fn log(number: u64, manifest_number: u64, previous_log: u64, first_seqno: u64) -
 }
 
 fn good(name: &'static str, files: Vec<(FileName, Vec<u8>)>, history: &[Op<'_>]) -> Database {
-    Database { name, files, rule: None, seen: model(history) }
+    Database { name, files, rule: None, seen: model(history), counts: false }
 }
 
 // ---- databases that are to be read --------------------------------------------------------------
@@ -299,11 +317,69 @@ fn crashed() -> Database {
     good("crashed", files, &history[..23])
 }
 
+/// A log that was not sealed, and the next one continues it: nothing is missing, though a record of
+/// the last one proves that all before it was durable.
+fn unsealed() -> Database {
+    let history = long_history();
+    let mut older = log(2, 1, 0, 1);
+    older.batch(&history[..18]);
+    let mut newer = log(3, 1, 2, 19);
+    newer.batch(&history[18..24]).synced().batch(&history[24..]);
+    let files = vec![
+        (FileName::Manifest(1), manifest(1, 2, 0, Vec::new())),
+        (FileName::Log(2), older.bytes),
+        (FileName::Log(3), newer.bytes),
+    ];
+    good("unsealed", files, &history)
+}
+
+/// Counters, whose operator only the log names: the manifest is older than the operator.
+fn counters() -> Database {
+    const PLUS: [&[u8]; 4] = [
+        &300_i64.to_le_bytes(),
+        &(-45_i64).to_le_bytes(),
+        &i64::MAX.to_le_bytes(),
+        &1_i64.to_le_bytes(),
+    ];
+    let plus = |key, operand| op(Kind::Merge, key, 0, operand);
+    let history = vec![
+        plus(b"from nothing", PLUS[0]),
+        plus(b"from nothing", PLUS[1]),
+        put(b"from a put", PLUS[2]),
+        plus(b"from a put", PLUS[3]),
+        op(Kind::Put, b"from what expired", PAST, PLUS[0]),
+        plus(b"from what expired", PLUS[3]),
+        put(b"no counter", b"any value"),
+    ];
+    let info = LogInfo {
+        log_number: 2,
+        database_id: DATABASE_ID,
+        hash_seed: HASH_SEED,
+        manifest_number: 1,
+        previous_log: 0,
+        first_seqno: 1,
+        merge_operator: Some(Counter.name()),
+    };
+    let mut newest = Log::of(&info);
+    newest.batch(&history);
+    let files = vec![
+        (FileName::Manifest(1), manifest_named(1, 2, 0, Vec::new(), None)),
+        (FileName::Log(2), newest.bytes),
+    ];
+    Database { counts: true, ..good("counters", files, &history) }
+}
+
 // ---- databases that are to be refused -----------------------------------------------------------
 
 /// A database for each rule that compares files with each other.
 fn refused() -> Vec<Database> {
-    let bad = |rule, name, files| Database { name, files, rule: Some(rule), seen: BTreeMap::new() };
+    let bad = |rule, name, files| Database {
+        name,
+        files,
+        rule: Some(rule),
+        seen: BTreeMap::new(),
+        counts: false,
+    };
     let empty = || (FileName::Manifest(20), manifest(20, 2, 0, Vec::new()));
     let first = || {
         let mut log = log(2, 20, 0, 1);
@@ -339,6 +415,14 @@ fn refused() -> Vec<Database> {
         ),
         bad("L15", "L15-ends-too-early", {
             vec![empty(), (FileName::Log(2), first().bytes), proof(2, 3)]
+        }),
+        bad("L10", "L10-torn-before-a-proof", {
+            let mut torn = first();
+            torn.batch(&[put(b"b", b"2")]);
+            // The value; three zeros follow it.
+            let at = torn.bytes.len() - 4;
+            torn.bytes[at] ^= 1;
+            vec![empty(), (FileName::Log(2), torn.bytes), proof(2, 3)]
         }),
         bad(
             "M15",
