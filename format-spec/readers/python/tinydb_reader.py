@@ -195,6 +195,7 @@ class Block:
         self.check("B12", kind != DELETE or not (value or expiry), value_at)
         self.check("B17", expiry <= LATEST_EXPIRY, self.at)
         self.check("B18", seqno <= M64, self.at)
+        self.check("B20", len(key) <= LONGEST_KEY, self.at)
         if self.kinds[i] & 16:
             self.check("B19", len(value) == VALUE_REF.size, value_at)
             value = self.file.value(VALUE_REF.read(value), value_at)

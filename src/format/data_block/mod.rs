@@ -66,6 +66,7 @@ rules! { RULES:
     EXPIRY = "B17", "an expiry is at most 2^48 seconds since 1970";
     SEQNO = "B18", "a seqno does not overflow 64 bits";
     VALUE_REF = "B19", "a value out of line is given by a reference of 24 bytes";
+    KEY_LEN = "B20", "a key has at most 65,535 bytes";
 }
 
 /// The first 32 bytes of a data block.

@@ -6,22 +6,37 @@
 //! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
 
 use super::{
-    BlockBuilder, CANONICAL, DataBlock, FINGERPRINT, HEADER_LEN, KEY_OFFSET, ORDER, PADDING, SEQNO,
-    TOMBSTONE, VALUE_OFFSET, VALUE_REF, VARIABLE_KEYS, VARIABLE_VALUES,
+    BlockBuilder, CANONICAL, DataBlock, FINGERPRINT, HEADER_LEN, KEY_LEN, KEY_OFFSET, ORDER,
+    PADDING, SEQNO, TOMBSTONE, VALUE_OFFSET, VALUE_REF, VARIABLE_KEYS, VARIABLE_VALUES,
 };
 use crate::format::checksum::{fingerprint, hash_key};
 use crate::format::error::FormatError;
-use crate::format::row::{Kind, Row, compare};
+use crate::format::row::{Kind, MAX_KEY_LEN, Row, compare};
 use crate::format::value_ref::VALUE_REF_LEN;
 
 impl DataBlock<'_> {
+    /// As [`suffix`](Self::suffix), of a key that is no longer than keys can be. Whoever looks for a
+    /// key need not ask: it is no longer.
+    ///
+    /// # Errors
+    ///
+    /// Rule B9 or B20.
+    pub fn suffix_of_key(&self, row: u32) -> Result<&[u8], FormatError> {
+        let suffix = self.suffix(row)?;
+        let len = self.prefix().len() + suffix.len();
+        if len > MAX_KEY_LEN {
+            return Err(KEY_LEN.found(self.layout.keys.into(), MAX_KEY_LEN as u64, len as u64));
+        }
+        Ok(suffix)
+    }
+
     /// The whole key of `row`, in `buffer`.
     ///
     /// # Errors
     ///
-    /// As [`suffix`](Self::suffix).
+    /// As [`suffix_of_key`](Self::suffix_of_key).
     pub fn read_key(&self, row: u32, buffer: &mut Vec<u8>) -> Result<(), FormatError> {
-        let suffix = self.suffix(row)?;
+        let suffix = self.suffix_of_key(row)?;
         buffer.clear();
         buffer.extend_from_slice(self.prefix());
         buffer.extend_from_slice(suffix);

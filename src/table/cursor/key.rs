@@ -13,6 +13,8 @@
 //!
 //! Spec: `format-spec/04-data-block.md`. I/O: none. Unsafe: none.
 
+use crate::format::row::MAX_KEY_LEN;
+
 /// A prefix of up to so many bytes is short.
 const SHORT_PREFIX: usize = 48;
 /// A suffix of up to so many bytes is short.
@@ -79,7 +81,8 @@ impl KeyBuffer {
         }
     }
 
-    /// Puts `len` of the bytes from `start` on behind the prefix; false if there are not so many.
+    /// Puts `len` of the bytes from `start` on behind the prefix; false if there are not so many, or
+    /// if that is more than a key can have.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a step of a scan is not to be a call")]
     pub(super) fn set_suffix(&mut self, bytes: &[u8], (start, len): (usize, usize)) -> bool {
@@ -112,7 +115,9 @@ impl KeyBuffer {
 
     #[inline(never)]
     fn copy_suffix(&mut self, bytes: &[u8], start: usize, len: usize) -> bool {
+        let room = MAX_KEY_LEN.checked_sub(self.prefix_len);
         let suffix = bytes.get(start..).and_then(|rest| rest.get(..len));
+        let suffix = suffix.filter(|suffix| room.is_some_and(|room| suffix.len() <= room));
         if let Some(suffix) = suffix {
             self.set_any_suffix(suffix);
         }

@@ -183,7 +183,7 @@ impl TableCursor {
         let bytes = piece.get(*start..).unwrap_or_default();
         let view = DataBlock::with_layout(bytes, *layout);
         let mut read = || {
-            key.set_any_suffix(view.suffix(row)?);
+            key.set_any_suffix(view.suffix_of_key(row)?);
             let (kind, out_of_line) = view.kind(row)?;
             Ok((kind, out_of_line, view.seqno(row)?, view.expires_at(row)?, view.value_range(row)?))
         };

@@ -14,13 +14,12 @@ use tinydb::internals::log::LogReader;
 use tinydb::internals::log_op::Op;
 use tinydb::internals::manifest::ManifestView;
 use tinydb::internals::row::Kind;
-use tinydb::{Db, Options, WriteBatch, merge};
+use tinydb::{Db, MergeOperator, Options, WriteBatch, merge};
 
 use super::decoded::{rows_of_table, tombstones_of_table};
 use super::{ask, lines};
 use crate::support::{Draw, ManualClock, SETUPS, Seed, Setup, first_seed, runs};
 
-const SEPARATOR: &[u8] = b"+";
 const OPS_PER_RUN: usize = 240;
 const MOMENTS_PER_RUN: usize = 3;
 
@@ -67,14 +66,30 @@ impl History {
         (value.map(Vec::as_slice), operands)
     }
 
-    /// All that a reader sees, operands folded.
-    fn picture(&self, snapshot: u64, now: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let folded = |key: &Vec<u8>| {
-            let (value, operands) = self.seen(key, snapshot, now);
-            let parts: Vec<&[u8]> = value.into_iter().chain(operands).collect();
-            (!parts.is_empty()).then(|| (key.clone(), parts.join(SEPARATOR)))
-        };
-        self.said.keys().filter_map(folded).collect()
+    /// The value that a reader sees, operands folded.
+    fn value(
+        &self,
+        key: &[u8],
+        snapshot: u64,
+        now: u64,
+        operator: &dyn MergeOperator,
+    ) -> Option<Vec<u8>> {
+        let (value, operands) = self.seen(key, snapshot, now);
+        if operands.is_empty() {
+            return value.map(<[u8]>::to_vec);
+        }
+        Some(operator.merge_batch(key, value, &operands).expect("operands that can be folded"))
+    }
+
+    /// All that a reader sees.
+    fn picture(
+        &self,
+        snapshot: u64,
+        now: u64,
+        operator: &dyn MergeOperator,
+    ) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let value = |key: &Vec<u8>| Some((key.clone(), self.value(key, snapshot, now, operator)?));
+        self.said.keys().filter_map(value).collect()
     }
 }
 
@@ -92,7 +107,21 @@ fn key(draw: &mut Draw) -> Vec<u8> {
     }
 }
 
-fn value(draw: &mut Draw) -> Vec<u8> {
+/// One of the operators that the spec defines.
+fn operator(draw: &mut Draw) -> Arc<dyn MergeOperator> {
+    match draw.below(6) {
+        0 => Arc::new(merge::Counter),
+        1 => Arc::new(merge::Max),
+        2 => Arc::new(merge::Min),
+        3 => Arc::new(merge::Append::new(b"\t\"\\\x00\xff")),
+        _ => Arc::new(merge::Append::new("+")),
+    }
+}
+
+fn value(draw: &mut Draw, operator: &dyn MergeOperator) -> Vec<u8> {
+    if operator.name() == "tinydb.counter" {
+        return draw.bytes(8);
+    }
     let most = *draw.pick(&[0, 1, 8, 8, 100, 100, 1_000, 5_000, 30_000]);
     let len = draw.below(most + 1);
     draw.bytes(len)
@@ -103,13 +132,14 @@ struct Run {
     draw: Draw,
     clock: Arc<ManualClock>,
     setup: Setup,
+    operator: Arc<dyn MergeOperator>,
     history: History,
 }
 
 impl Run {
     fn options(&self) -> Options {
-        let operator = merge::Append::new("+");
-        self.setup.options().clock(Arc::clone(&self.clock)).merge_operator(operator)
+        let options = self.setup.options().clock(Arc::clone(&self.clock));
+        options.merge_operator(Arc::clone(&self.operator))
     }
 
     fn add(&mut self, batch: &mut WriteBatch) {
@@ -133,17 +163,17 @@ impl Run {
                 Said::Delete
             }
             4..=6 => {
-                let operand = value(draw);
+                let operand = value(draw, &*self.operator);
                 batch.merge(&key, &operand);
                 Said::Merge(operand)
             }
             7 | 8 => {
-                let (value, ttl) = (value(draw), 1 + draw.next() % 40);
+                let (value, ttl) = (value(draw, &*self.operator), 1 + draw.next() % 40);
                 batch.put_with_ttl(&key, &value, Duration::from_secs(ttl));
                 Said::Put(value, self.clock.now_secs() + ttl)
             }
             _ => {
-                let value = value(draw);
+                let value = value(draw, &*self.operator);
                 batch.put(&key, &value);
                 Said::Put(value, 0)
             }
@@ -278,27 +308,26 @@ fn compare(dir: &Path, run: &mut Run) -> Option<usize> {
         let arguments =
             ["scan", text, "--visible", "--snapshot", &snapshot_text, "--now", &now_text];
         let picture = picture_in(&lines("tinydb_reader.py", arguments)?);
-        assert!(picture == run.history.picture(snapshot, now), "snapshot {snapshot}");
+        let want = run.history.picture(snapshot, now, &*run.operator);
+        assert!(picture == want, "snapshot {snapshot}");
     }
     let keys: Vec<&Vec<u8>> = run.history.said.keys().collect();
-    check_get(text, run.draw.pick::<&Vec<u8>>(&keys), &run.history, now)?;
+    let key = *run.draw.pick::<&Vec<u8>>(&keys);
+    let want = run.history.value(key, u64::MAX, now, &*run.operator);
+    check_get(text, key, now, want.as_deref())?;
     let whole = lines("tinydb_reader.py", ["verify", text])?;
     assert_eq!(whole, [format!("{text}: all rules hold")]);
     Some(found.len())
 }
 
 /// A get says the value, operands folded, or that there is none.
-fn check_get(dir: &str, key: &[u8], history: &History, now: u64) -> Option<()> {
+fn check_get(dir: &str, key: &[u8], now: u64, want: Option<&[u8]>) -> Option<()> {
     let (key_text, now_text) = (hex(key), now.to_string());
-    let arguments = ["get", dir, &key_text, "--hex", "--now", &now_text];
-    let answer = ask("tinydb_reader.py", arguments)?;
-    let (value, operands) = history.seen(key, u64::MAX, now);
-    let parts: Vec<&[u8]> = value.into_iter().chain(operands).collect();
-    match answer.errors.first() {
-        Some(error) => assert_eq!((error.as_str(), parts.is_empty()), ("absent", true)),
-        None => assert_eq!(answer.lines.concat(), hex(&parts.join(SEPARATOR))),
+    let answer = ask("tinydb_reader.py", ["get", dir, &key_text, "--hex", "--now", &now_text])?;
+    match want {
+        Some(value) => assert_eq!((answer.lines.concat(), answer.errors.len()), (hex(value), 0)),
+        None => assert_eq!((answer.lines.len(), &*answer.errors), (0, &["absent".to_owned()][..])),
     }
-    assert_eq!(answer.errors.is_empty(), !parts.is_empty(), "a value that is not there");
     Some(())
 }
 
@@ -317,7 +346,8 @@ fn check(seed: u64) -> Option<()> {
     let setup = *draw.pick(&SETUPS);
     let clock = Arc::new(ManualClock::default());
     clock.advance(1_000_000);
-    let mut run = Run { draw, clock, setup, history: History::default() };
+    let operator = operator(&mut draw);
+    let mut run = Run { draw, clock, setup, operator, history: History::default() };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let mut db = run.options().open(&path).unwrap();

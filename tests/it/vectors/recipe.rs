@@ -80,7 +80,7 @@ pub(super) struct OwnedRow {
 }
 
 impl OwnedRow {
-    fn row(&self) -> Row<'_> {
+    pub(super) fn row(&self) -> Row<'_> {
         let Self { seqno, kind, expires_at, .. } = *self;
         Row { key: &self.key, seqno, kind, expires_at, value: &self.value }
     }

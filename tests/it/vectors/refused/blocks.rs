@@ -1,8 +1,10 @@
 //! Tables whose data block breaks a rule (chapter 04).
 
 use tinydb::internals::FilterSize;
+use tinydb::internals::checksum::hash_key;
+use tinydb::internals::data_block::BlockBuilder;
 
-use super::super::recipe::{OwnedRow, delete, numbered, put, table};
+use super::super::recipe::{HASH_SEED, OwnedRow, delete, numbered, put, table};
 use super::{DATA, PROPERTIES, Refused, Table};
 
 /// The fields of a block's header.
@@ -30,6 +32,24 @@ fn columns() -> Table {
         delete(b"c", 6),
         put(b"dd", 5, b"x"),
     ])
+}
+
+/// In the middle block, which had one row with the longest key that there can be, two rows: their
+/// prefix and a suffix make a longer one.
+fn long_key() -> Table {
+    let longest = put(&[b'b'; 65_535], 3, &[b'.'; 200]);
+    let table = table_of(&[put(b"a", 4, b"first"), longest, put(b"c", 1, b"last")]);
+    let mut builder = BlockBuilder::new();
+    for row in [put(b"b", 3, &[b'.'; 60]), put(&[b'b'; 65_601], 2, &[b'.'; 60])] {
+        builder.push(&row.row(), false, hash_key(&row.key, HASH_SEED));
+    }
+    let mut block = Vec::new();
+    builder.finish(false, &mut block);
+    let (at, len) = table.blocks[1];
+    assert_eq!(block.len(), len, "it takes the other block's place");
+    let table = table.set(at, &block).set_in_footer(40, &[4]).set_in(PROPERTIES, 16, &[4]);
+    let (key_bytes, value_bytes) = (65_604_u64.to_le_bytes(), 129_u64.to_le_bytes());
+    table.set_in(PROPERTIES, 56, &key_bytes).set_in(PROPERTIES, 64, &value_bytes)
 }
 
 pub(super) fn all() -> Vec<Refused> {
@@ -104,5 +124,6 @@ fn rows() -> Vec<Refused> {
         refused("B17", "far-expiry", expiring.set_in(PROPERTIES, 72, &late.to_le_bytes())),
         refused("B18", "seqno-overflows", most),
         refused("B19", "short-reference", mixed.set(kinds + 1, &[16]).set_in(PROPERTIES, 48, &[2])),
+        refused("B20", "too-long-a-key", long_key()),
     ]
 }
