@@ -19,6 +19,7 @@ use tinydb::{Clock, Db, Error, Options, ReadMode};
 
 use super::reader::{self, RangeTombstone, Row, text};
 use super::recipe::{self, DATABASE_ID, FILE_ID, FILE_NUMBER, HASH_SEED, LOG_NUMBER};
+use super::refused;
 
 /// Between the expiries of the vectors: in 2027.
 const NOW: u64 = 1_800_000_000;
@@ -300,5 +301,30 @@ fn tinydb_reads_every_manifest() {
             })
             .collect();
         assert_eq!(want["tables"], Value::from(tables), "{}", vector.name);
+    }
+}
+
+/// The lengths of a block's prefix and of a key have two bytes: a table that is made of such rows
+/// would be a broken one.
+#[test]
+fn a_key_that_is_too_long_is_neither_shown_nor_carried_on() {
+    let all = refused::all();
+    let vector = all.iter().find(|it| it.file().contains("/B20-")).unwrap();
+    let rows = reader::table_rows(&vector.bytes);
+    for read_mode in [ReadMode::Mmap, ReadMode::Heap] {
+        let db = database(&vector.bytes, &rows, read_mode);
+        db.put("bb", "between").unwrap();
+        assert_eq!(db.get("a").unwrap().unwrap(), "first");
+        assert_eq!(db.get("b").unwrap().unwrap(), [b'.'; 60][..]);
+        let scanned: Result<Vec<_>, Error> = db.iter().collect();
+        let backward: Result<Vec<_>, Error> = db.iter().rev().collect();
+        for error in [scanned.err(), backward.err(), db.compact().err()] {
+            let rule = match &error {
+                Some(Error::Corrupt { source, .. }) => source.rule().id,
+                _ => "none",
+            };
+            assert_eq!(rule, "B20", "{error:?}");
+        }
+        assert_eq!(db.get("c").unwrap().unwrap(), "last");
     }
 }
