@@ -16,7 +16,7 @@ use tinydb::internals::range_tombstones::{RangeTombstoneEntry, RangeTombstonesHe
 use tinydb::internals::table_file::{FileHeader, Footer, PropertiesHeader, RegionEntry};
 use tinydb::internals::value_ref::ValueRef;
 use tinydb::internals::{
-    checksum, chunks, data_block, file_name, index, log, log_op, manifest, range_tombstones,
+    checksum, chunks, data_block, file_name, index, log, log_op, manifest, range_tombstones, row,
     table_file,
 };
 
@@ -249,6 +249,41 @@ fn filter_bits_are_those_of_the_spec() {
         assert_eq!(filter::block_of(hash, 1000).to_string(), row[1]);
         let bits = filter::mask(hash).map(|word| word.trailing_zeros().to_string());
         assert_eq!(bits.join(" "), row[2]);
+    }
+}
+
+#[test]
+fn limits_are_those_of_the_source() {
+    let rows = table_rows("12-implementers.md", "| What | At least | At most | Where |");
+    let limits = |what: &str| -> [u64; 2] {
+        let row = rows.iter().find(|row| row[0] == what).unwrap_or_else(|| panic!("no {what}"));
+        [&row[1], &row[2]].map(|cell| number_of(cell))
+    };
+    assert_eq!(limits("user key"), [0, row::MAX_KEY_LEN as u64]);
+    assert_eq!(limits("value or operand"), [0, row::MAX_VALUE_LEN]);
+    assert_eq!(limits("expiry"), [1, row::MAX_EXPIRY]);
+    assert_eq!(limits("data block"), [64, data_block::MAX_BLOCK_LEN]);
+    assert_eq!(limits("rows of a block"), [1, u64::from(u16::MAX)]);
+    assert_eq!(limits("regions of a table"), [3, table_file::MAX_REGIONS as u64]);
+    let levels = (1_u32..).find(|levels| 1_u64 << (4 * levels) >= u64::from(u32::MAX));
+    assert_eq!(limits("levels of the search tree"), [1, u64::from(levels.expect("some"))]);
+}
+
+/// The number at the start of a cell: `65,535 bytes`, `16 MiB`, `2^48`.
+fn number_of(cell: &str) -> u64 {
+    let mut words = cell.split([' ', ':']);
+    let first = words.next().unwrap_or_default().replace(',', "");
+    let number = match first.split_once('^') {
+        Some((base, exponent)) => {
+            let base: u64 = base.parse().expect("a number");
+            base.pow(exponent.parse().expect("a number"))
+        }
+        None => first.parse().expect("a number"),
+    };
+    number << match words.next() {
+        Some("KiB") => 10,
+        Some("MiB") => 20,
+        _ => 0,
     }
 }
 

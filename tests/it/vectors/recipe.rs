@@ -321,6 +321,7 @@ fn wide_block() -> Vec<u8> {
 // ---- logs -----------------------------------------------------------------------------------
 
 /// A log in the making.
+#[derive(Clone)]
 pub(super) struct Log {
     pub(super) bytes: Vec<u8>,
     number: u64,

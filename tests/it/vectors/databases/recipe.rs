@@ -54,6 +54,7 @@ fn operator() -> Append {
 /// Every database there is.
 pub(in super::super) fn all() -> Vec<Database> {
     let mut all = vec![fresh(), logs_only(), levels(), crashed(), unsealed(), counters()];
+    all.extend(recovered());
     all.extend(refused());
     all
 }
@@ -369,7 +370,52 @@ fn counters() -> Database {
     Database { counts: true, ..good("counters", files, &history) }
 }
 
+/// A database of logs alone, under a manifest without tables.
+fn of_logs(name: &'static str, logs: Vec<(u64, Log)>, history: &[Op<'_>]) -> Database {
+    let logs = logs.into_iter().map(|(number, log)| (FileName::Log(number), log.bytes));
+    let manifest = (FileName::Manifest(1), manifest(1, 2, 0, Vec::new()));
+    good(name, [manifest].into_iter().chain(logs).collect(), history)
+}
+
+/// What a crash can leave of logs: each way that recovery takes without an error.
+fn recovered() -> Vec<Database> {
+    let history = long_history();
+    let sealed = || {
+        let mut log = log(2, 1, 0, 1);
+        log.batch(&history[..18]).synced().seal();
+        log
+    };
+    let torn = || {
+        let mut log = log(2, 1, 0, 1);
+        log.batch(&history[..18]).batch(&history[18..20]);
+        let at = log.bytes.len() - 16;
+        log.bytes[at..].fill(0);
+        log
+    };
+    let behind = |number, previous, ops: std::ops::Range<usize>| {
+        let mut log = log(number, 1, previous, ops.start as u64 + 1);
+        log.batch(&history[ops]);
+        log
+    };
+    // As a recovery that did not finish leaves it: what was read, once more, and known to be durable.
+    let mut rewrite = log(5, 1, 0, 1);
+    rewrite.batch(&history[..5]).synced().batch(&history[5..6]);
+    let rewrite = || (5, rewrite.clone());
+    vec![
+        of_logs("unfinished-recovery", vec![(2, sealed()), rewrite()], &history[..18]),
+        of_logs("torn-before-a-rewrite", vec![(2, torn()), rewrite()], &history[..18]),
+        of_logs("torn-between", vec![(2, torn()), (3, behind(3, 2, 20..24))], &history[..18]),
+        of_logs("lost-log", vec![(2, sealed()), (4, behind(4, 3, 19..24))], &history[..18]),
+        of_logs("lost-batches", vec![(2, sealed()), (3, behind(3, 2, 19..24))], &history[..18]),
+    ]
+}
+
 // ---- databases that are to be refused -----------------------------------------------------------
+
+/// Where the first record of a log stands.
+fn operator_end() -> usize {
+    128 + operator().name().len().next_multiple_of(8)
+}
 
 /// A database for each rule that compares files with each other.
 fn refused() -> Vec<Database> {
@@ -415,6 +461,22 @@ fn refused() -> Vec<Database> {
         ),
         bad("L15", "L15-ends-too-early", {
             vec![empty(), (FileName::Log(2), first().bytes), proof(2, 3)]
+        }),
+        bad("F3", "F3-behind-a-seal", {
+            let mut sealed = first();
+            sealed.synced().seal();
+            vec![empty(), (FileName::Log(2), sealed.bytes), proof(3, 2)]
+        }),
+        bad("F4", "F4-behind-a-seal", {
+            let mut sealed = first();
+            sealed.synced().seal();
+            vec![empty(), (FileName::Log(2), sealed.bytes), proof(2, 3)]
+        }),
+        bad("L9", "L9-proven-by-itself", {
+            let mut damaged = first();
+            damaged.synced().batch(&[put(b"b", b"2")]);
+            damaged.bytes[operator_end()] ^= 1;
+            vec![empty(), (FileName::Log(2), damaged.bytes)]
         }),
         bad("L10", "L10-torn-before-a-proof", {
             let mut torn = first();
