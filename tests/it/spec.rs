@@ -265,7 +265,7 @@ fn limits_are_those_of_the_source() {
     assert_eq!(limits("data block"), [64, data_block::MAX_BLOCK_LEN]);
     assert_eq!(limits("rows of a block"), [1, u64::from(u16::MAX)]);
     assert_eq!(limits("regions of a table"), [3, table_file::MAX_REGIONS as u64]);
-    let levels = (1_u32..).find(|levels| 1_u64 << (4 * levels) >= u64::from(u32::MAX));
+    let levels = (1_u32..16).find(|levels| 1_u64 << (4 * levels) >= u64::from(u32::MAX));
     assert_eq!(limits("levels of the search tree"), [1, u64::from(levels.expect("some"))]);
 }
 
@@ -280,11 +280,12 @@ fn number_of(cell: &str) -> u64 {
         }
         None => first.parse().expect("a number"),
     };
-    number << match words.next() {
-        Some("KiB") => 10,
-        Some("MiB") => 20,
-        _ => 0,
-    }
+    number
+        << match words.next() {
+            Some("KiB") => 10,
+            Some("MiB") => 20,
+            _ => 0,
+        }
 }
 
 // ---- reading the spec ---------------------------------------------------------------------

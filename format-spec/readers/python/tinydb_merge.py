@@ -4,15 +4,12 @@ import re
 LONGEST_VALUE = 2**32 - 1
 ESCAPED = {9: "\\t", 10: "\\n", 13: "\\r", 34: '\\"', 39: "\\'", 92: "\\\\"}
 
-
 class CannotFold(Exception):
     """Nobody can say what a key has: its operator is not known, or refuses."""
-
 
 def spelled(separator):
     """A separator as it stands in a name."""
     return "".join(ESCAPED.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in separator)
-
 
 def separator_of(name):
     """The separator that a name of tinydb.append tells; None if the name is none, or is spelled otherwise."""
@@ -24,7 +21,6 @@ def separator_of(name):
     separator = bytes(int(code, 16) if code else known.get(sign, 0) if sign else min(ord(other), 255)
                       for code, sign, other in parts)
     return separator if spelled(separator) == match[1] else None
-
 
 def merge(name, base, operands):
     """What an operator makes of a base, which may be None, and of operands, oldest first."""

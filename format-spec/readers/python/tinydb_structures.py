@@ -18,7 +18,6 @@ Row = namedtuple("Row", "key seqno kind expiry value")
 Tombstone = namedtuple("Tombstone", "start end seqno")  # end is None where the range has none
 End = namedtuple("End", "state at rule proven_upto")  # how a log ends (chapter 07)
 
-
 class Broken(Exception):
     """A file breaks a numbered rule of the spec."""
 
@@ -26,10 +25,8 @@ class Broken(Exception):
         super().__init__(f"{name}: rule {rule} is broken at offset {offset}")
         self.name, self.rule, self.offset = name, rule, offset
 
-
 class Unsupported(Exception):
     """A file is of a version, or uses a feature, that this reader does not know."""
-
 
 # ---- Structures: the tables of the chapters, as text ----
 
@@ -41,7 +38,6 @@ class Layout:
 
     def read(self, data, at=0):
         return self.record._make(self.struct.unpack_from(data, at))
-
 
 PREAMBLE = "magic:8s format_major:H format_minor:H features_required:I features_optional:I "
 FILE_HEADER = Layout(PREAMBLE + "reserved:4s file_id:Q hash_seed:Q reserved_tail:16s checksum:Q")
@@ -74,36 +70,28 @@ TABLE_ROW = Layout(
     "tree_id:I level:I file_number:Q file_id:Q file_len:Q checksum:Q row_count:Q min_seqno:Q max_seqno:Q "
     "keys_offset:Q smallest_len:H largest_len:H range_tombstone_count:Q cleared_seqno:Q reserved:4s")
 
-
 def round_up(n, m):
     return -(-n // m) * m
-
 
 def stored_len(region):
     """What a region takes of the file: a chunked one has checksums behind its payload."""
     return round_up(region.len, 8) + 8 * -(-region.len // PAGE) if region.flags & CHUNKED else region.len
 
-
 def word(data, at):
     return int.from_bytes(data[at:at + 8], "little")
 
-
 def ascend(numbers):
     return all(map(int.__le__, numbers, numbers[1:]))
-
 
 def head_of(key, offset):
     """Eight bytes of a key as a number (chapter 05)."""
     return int.from_bytes(key[offset:offset + 8].ljust(8, b"\0"), "big")
 
-
 def hexed(data):
     return None if data is None else data.hex()
 
-
 def log_seed(database_id, number):
     return xxh3(struct.pack("<QQ", database_id, number), 0)
-
 
 def is_possible(record):
     """Whether kind and counts of a record header go together (rule L11)."""
@@ -111,9 +99,7 @@ def is_possible(record):
         return record.op_count >= 1
     return record.kind == SEAL and record.op_count == 0 and record.payload_len == 0
 
-
 SHOWN = "header footer properties regions end manifest tables logs notes foreign".split()
-
 
 def info(part):
     """What was read, as JSON takes it: everything but bytes."""
@@ -125,10 +111,8 @@ def info(part):
         return {name: info(value) for name, value in part.items() if not isinstance(value, bytes)}
     return [info(x) for x in part if not isinstance(x, bytes)] if isinstance(part, (list, tuple)) else part
 
-
 def is_text(data):
     return data.decode("utf-8", "ignore").encode() == data
-
 
 class File:
     """What all files have: a name, bytes, and a header that starts with the preamble (chapter 01)."""

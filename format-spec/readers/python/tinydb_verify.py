@@ -2,7 +2,6 @@
 import itertools, os
 from tinydb_structures import *
 
-
 def verify_all(paths, open_path):
     """Prints a line for each file or directory, and says how many are broken, if one is."""
     broken = 0
@@ -13,7 +12,6 @@ def verify_all(paths, open_path):
             broken += 1
             print(f"{path}: BROKEN: {error}")
     return f"{broken} of {len(paths)} are broken" if broken else None
-
 
 def verify(opened):
     """Checks what was opened, and returns a sentence about it."""
@@ -31,11 +29,9 @@ def verify(opened):
         return f"all rules hold; the log is {opened.end.state}"
     return "all rules hold"
 
-
 def shared(a, b):
     """How many first bytes two keys share."""
     return len(os.path.commonprefix([a, b]))
-
 
 # ---- A table (chapter 03) ----
 
@@ -92,7 +88,6 @@ def verify_table(table):
         check("X5", all(table.filter.lets_through(x) for found in blocks for x in found.hashes), table.filter.at)
         check("X6", table.filter.header.key_count == len(keys), table.filter.at + 16)
 
-
 def verify_values(table, references):
     """Rule T24: references and values follow each other without holes."""
     region, position = table.regions.get(VALUES), 0
@@ -104,7 +99,6 @@ def verify_values(table, references):
         position = start + reference.len
     table.check("T24", not references or 0 < position == region.len, table.foot)
 
-
 def verify_gaps(table):
     position = FILE_HEADER.size
     for region in table.regions.values():
@@ -112,11 +106,9 @@ def verify_gaps(table):
         position = region.offset + stored_len(region)
     table.check("T20", not any(table.data[position:table.foot]), position)
 
-
 # ---- A data block (chapter 04) ----
 
 Verified = namedtuple("Verified", "block rows hashes references")
-
 
 def verify_block(block):
     h, rows, check = block.h, block.rows(), block.check
@@ -133,7 +125,6 @@ def verify_block(block):
     references = [(block.values_at + start, VALUE_REF.read(block.value_heap, start))
                   for start, kind in zip(block.value_offsets, block.kinds) if kind & 16]
     return Verified(block, rows, hashes, references)
-
 
 def encoding(block, rows):
     """What the block says and what chapter 04, "The one encoding", has it say."""
@@ -153,16 +144,13 @@ def encoding(block, rows):
         yield block.expiry_code, code_of([row.expiry and row.expiry - first_expiry + 1 for row in rows], 1)
     yield h.block_len, round_up(block.position - block.at, 64)
 
-
 def stride_of(offsets, none):
     lengths = {b - a for a, b in zip(offsets, offsets[1:])}
     return lengths.pop() if len(lengths) == 1 and max(lengths) < none else none
 
-
 def code_of(deltas, same):
     """The width code of a column of numbers: 7 if every delta is `same`, else the smallest that holds them."""
     return 7 if set(deltas) == {same} else next(code for code in range(4) if max(deltas) < 1 << (8 << code))
-
 
 # ---- The index (chapter 05) ----
 
@@ -194,7 +182,6 @@ def verify_index(table, ends, shortest_key):
         trees.append(levels_over([0] + [head_of(key, h.tie_offset) for key in keys[1:]]))
     arrays = [level for tree in trees for level in tree[:-1]] + [tree[-1] for tree in trees]
     check("I10", list(index.words) == list(itertools.chain(*arrays)), at)
-
 
 def levels_over(heads):
     """The levels of a search tree, the root first and the heads last, each filled up to whole nodes."""

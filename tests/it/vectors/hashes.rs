@@ -35,7 +35,8 @@ fn vector(name: &str) -> Vec<u8> {
 /// Lengths at which XXH3 takes another way, and some between.
 fn hashes() -> Vec<Value> {
     let bytes: Vec<u8> = (0..=255).cycle().take(5000).collect();
-    let lens = [0, 1, 2, 3, 4, 8, 9, 16, 17, 32, 48, 64, 96, 128, 129, 192, 240, 241, 256, 512, 1000];
+    let lens =
+        [0, 1, 2, 3, 4, 8, 9, 16, 17, 32, 48, 64, 96, 128, 129, 192, 240, 241, 256, 512, 1000];
     let mut all = Vec::new();
     for len in lens.into_iter().chain([1024, 1025, 2048, 4088, 4096, 5000]) {
         for seed in [0, 1, 42, FILE_ID, u64::MAX] {
@@ -72,7 +73,8 @@ fn filter_bits() -> Vec<Value> {
     let mut all = Vec::new();
     for hash in [0, 1, 0x8000_0000_FFFF_FFFF, u64::MAX].into_iter().chain(of_keys) {
         for count in [1, 2, 1000, u32::MAX] {
-            let bits: Vec<u32> = filter::mask(hash).iter().map(|word| word.trailing_zeros()).collect();
+            let bits: Vec<u32> =
+                filter::mask(hash).iter().map(|word| word.trailing_zeros()).collect();
             let block = filter::block_of(hash, count);
             all.push(json!({
                 "hash": hex(hash), "block_count": count, "block": block, "bits": bits,
@@ -106,7 +108,9 @@ fn checksums_of_tables() -> Vec<Value> {
         let file = "table-columns-packed.bin";
         all.push(sum("data block", file, (at + 8, at + len), FILE_ID ^ at as u64, (file, at)));
     }
-    for (kind, file) in [(REGION_FILTER, "table-spanning.bin"), (REGION_INDEX, "table-long-keys.bin")] {
+    for (kind, file) in
+        [(REGION_FILTER, "table-spanning.bin"), (REGION_INDEX, "table-long-keys.bin")]
+    {
         let frame = parse(&vector(file)).expect("a table");
         let region = frame.region(kind).expect("the region");
         let (start, len) = (size(region.offset.get()), size(region.len.get()));
@@ -184,7 +188,8 @@ fn hashes_are_those_that_the_vectors_hold() {
     let readme = fs::read_to_string(folder().join("../README.md")).expect("README.md");
     let table = readme.split("| What | Covers | Seed |\n").nth(1).expect("the table of checksums");
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
-    let listed: BTreeSet<&str> = rows.map(|row| row.split('|').nth(1).expect("a cell").trim()).collect();
+    let listed: BTreeSet<&str> =
+        rows.map(|row| row.split('|').nth(1).expect("a cell").trim()).collect();
     let shown: BTreeSet<&str> =
         checksums.iter().map(|it| it["what"].as_str().expect("a name")).collect();
     assert_eq!(listed, shown, "checksums that the README lists, and that are shown");

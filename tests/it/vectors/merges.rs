@@ -63,7 +63,8 @@ fn others() -> Vec<Case> {
         all.push(case(operator, Some(b""), &[b"\x00"]));
     }
     // Another spelling of a name that there is, and names that nobody knows.
-    for name in [r"tinydb.append(\x09)", "tinydb.append(\\q)", "tinydb.append", "tinydb.sum", "sum"] {
+    for name in [r"tinydb.append(\x09)", "tinydb.append(\\q)", "tinydb.append", "tinydb.sum", "sum"]
+    {
         let operands = vec![b"a".to_vec()];
         all.push(Case { name: name.to_owned(), base: None, operands, value: None });
     }

@@ -122,9 +122,20 @@ mod tests {
 
     /// What the dump says, and how many rules it found broken.
     fn dump(bytes: &[u8]) -> (String, u64) {
-        let mut dump = Dump::new(Vec::new(), Form::Text, true, false);
+        dump_as(Form::Text, bytes)
+    }
+
+    fn dump_as(form: Form, bytes: &[u8]) -> (String, u64) {
+        let mut dump = Dump::new(Vec::new(), form, true, false);
         write(&mut dump, "file", bytes).unwrap();
         (String::from_utf8(dump.out).unwrap(), dump.damage_count)
+    }
+
+    /// In every form; nothing but rules may be found broken.
+    fn dump_in_all_forms(bytes: &[u8]) {
+        let counts = [Form::Text, Form::Json, Form::Hex(Vec::new())];
+        let counts = counts.map(|form| dump_as(form, bytes).1);
+        assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
     }
 
     /// Each of `wanted` are the words of a line, without its meaning.
@@ -276,15 +287,47 @@ mod tests {
     }
 
     #[test]
+    fn operations_and_fragments_are_shown_field_by_field_beside_their_bytes() {
+        let (text, damage_count) = dump_as(Form::Hex(Vec::new()), &log());
+        assert_eq!(damage_count, 0, "{text}");
+        #[rustfmt::skip]
+        check(&text, &[
+            "0x000000b0 80 tag: 128",
+            "0x000000bb 63 00 00 00 00 00 00 00 expiry: 99",
+            r#"0x000000c3 6b key: "k""#,
+            r#"0x000000c4 76 00 value: "v\x00""#,
+            "0x000000d2 RangeDelete, seqno 3 (07-log.md, Operations)",
+            r#"0x000000dd 61 0a start: "a\n""#,
+        ]);
+        let (text, damage_count) = dump_as(Form::Hex(Vec::new()), &table());
+        assert_eq!(damage_count, 0, "{text}");
+        #[rustfmt::skip]
+        check(&text, &[
+            "0x00003038 fragment 1 (09-range-tombstones.md, Fragments)",
+            "0x0000304c 01 00 00 00 flags: 1",
+            r#"0x00003051 63 0a end: "c\n" (of fragment 0)"#,
+        ]);
+    }
+
+    #[test]
     fn no_bytes_stop_it() {
         for bytes in [manifest(), log()] {
             for len in 0..bytes.len() {
-                dump(&bytes[..len]);
+                dump_in_all_forms(&bytes[..len]);
             }
             for bit in 0..bytes.len() * 8 {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
-                dump(&bytes);
+                dump_in_all_forms(&bytes);
+            }
+        }
+        // Of a table, a bit of each byte that is not among zeros.
+        let whole = table();
+        for at in 0..whole.len() {
+            if whole[at.saturating_sub(8)..(at + 8).min(whole.len())].iter().any(|it| *it != 0) {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << (at % 8);
+                dump_in_all_forms(&bytes);
             }
         }
     }

@@ -37,10 +37,11 @@ fn columns() -> Table {
 /// In the middle block, which had one row with the longest key that there can be, two rows: their
 /// prefix and a suffix make a longer one.
 fn long_key() -> Table {
-    let longest = put(&[b'b'; 65_535], 3, &[b'.'; 200]);
+    let bs = |len: usize| b"b".repeat(len);
+    let longest = put(&bs(65_535), 3, &[b'.'; 200]);
     let table = table_of(&[put(b"a", 4, b"first"), longest, put(b"c", 1, b"last")]);
     let mut builder = BlockBuilder::new();
-    for row in [put(b"b", 3, &[b'.'; 60]), put(&[b'b'; 65_601], 2, &[b'.'; 60])] {
+    for row in [put(b"b", 3, &[b'.'; 60]), put(&bs(65_601), 2, &[b'.'; 60])] {
         builder.push(&row.row(), false, hash_key(&row.key, HASH_SEED));
     }
     let mut block = Vec::new();
