@@ -53,6 +53,7 @@ pub(super) fn all() -> Vec<Vector> {
         vector("manifest-tables", manifest(Some("sum"), table_records())),
         vector("table-columns-packed", table(&column_rows(896), none, "")),
         vector("table-columns-uniform", table(&column_rows(1024), ten, "")),
+        vector("table-ingested", refused::ignored("table", 16, &[1])),
         vector("table-kinds", table(&kind_rows(), none, "sum")),
         vector("table-long-keys", table(&long_key_rows(), ten, "")),
         vector("table-long-values", table(&long_value_rows(), ten, "")),
