@@ -32,6 +32,7 @@ mod range;
 mod range_tombstones;
 mod snapshot;
 mod storage;
+mod sync;
 mod table;
 mod table_writer;
 mod value;

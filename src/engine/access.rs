@@ -20,13 +20,14 @@
 //!
 //! Spec: none. I/O: advice, and questions about memory, through `storage`. Unsafe: none.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use super::{Engine, lock};
 use crate::error::Result;
 use crate::options::Access;
 use crate::storage::Memory;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
 use crate::table::Table;
 
 /// How tables are read, and why.

@@ -13,10 +13,11 @@
 //! Source: LevelDB's writer queue. Spec: none. I/O: none. Unsafe: none.
 
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use super::lock;
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex};
 
 /// Batches are grouped up to so many bytes.
 const MAX_GROUP_LEN: usize = 4 << 20;
@@ -216,5 +217,44 @@ mod tests {
         assert_eq!(take_group(&mut waiting).len(), 1);
         assert_eq!(take_group(&mut waiting).len(), 2);
         assert!(take_group(&mut waiting).is_empty());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use ::loom::thread;
+
+    use super::*;
+
+    /// Three writers, one of whom asks for a sync, which fails for whoever is in its group.
+    #[test]
+    fn loom_each_batch_is_written_once_and_its_writer_told_how_it_went() {
+        let mut builder = ::loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(|| {
+            let queue = Arc::new(CommitQueue::default());
+            let written = Arc::new(Mutex::new(Vec::new()));
+            let submit = |number: u8| {
+                let (queue, written) = (Arc::clone(&queue), Arc::clone(&written));
+                move || {
+                    let payload = [number];
+                    let part = Part { payload: &payload, op_count: 1, deletes_ranges: false };
+                    let outcome = queue.submit(part, number == 0, |parts, sync| {
+                        // Nobody waits for this one: it is the only leader.
+                        let mut written = written.try_lock().expect("one leader at a time");
+                        written.extend(parts.iter().map(|part| (part.payload[0], sync)));
+                        if sync { Err(Error::ReadOnly) } else { Ok(()) }
+                    });
+                    (number, outcome.is_ok())
+                }
+            };
+            let others = [1, 2].map(|number| thread::spawn(submit(number)));
+            let mut told = vec![submit(0)()];
+            told.extend(others.map(|other| other.join().unwrap()));
+            let mut written = lock(&written).clone();
+            written.sort_unstable();
+            let want: Vec<_> = told.iter().map(|(number, is_ok)| (*number, !is_ok)).collect();
+            assert_eq!(written, want);
+        });
     }
 }

@@ -16,7 +16,6 @@
 //! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::outputs::{Outputs, record_of, remove_tables};
 use super::pressure::Pressure;
@@ -31,6 +30,7 @@ use crate::format::row::Row;
 use crate::hooks::now_secs;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::range_tombstones::Mask;
+use crate::sync::atomic::Ordering;
 use crate::table::TableInfo;
 
 /// A close leaves a memtable of at most so many bytes to its log: some hundred rows, which the next

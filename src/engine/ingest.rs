@@ -21,7 +21,6 @@
 //! Spec: `format-spec/03-table.md`. I/O: reads the caller's files; through `storage`. Unsafe: none.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use super::outputs::{Outputs, record_of, remove_tables};
 use super::publish::Edit;
@@ -30,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::format::row::{Kind, Row};
 use crate::options::ReadMode;
 use crate::storage::Disk;
+use crate::sync::atomic::Ordering;
 use crate::table::{LoneTable, TableInfo};
 
 /// How many seqnos writers have at least for what they write meanwhile; they get one more for each

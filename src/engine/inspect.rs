@@ -3,13 +3,13 @@
 //! Spec: none. I/O: asks the system about maps. Unsafe: none.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::access::AccessStats;
 use super::{Engine, lock};
 use crate::error::Error;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Figures of a database at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -28,11 +28,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
-
-use arc_swap::ArcSwap;
+use std::sync::{Arc, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::format::manifest::ManifestData;
@@ -40,6 +36,9 @@ use crate::hooks::now_secs;
 use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::storage::{LockGuard, Storage};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::thread::JoinHandle;
+use crate::sync::{ArcSwap, Condvar, Mutex, MutexGuard, OnceLock};
 use crate::wal::LogWriter;
 
 mod access;
@@ -52,6 +51,7 @@ mod flush;
 mod hit;
 mod ingest;
 mod inspect;
+mod moment;
 mod multi_get;
 mod open;
 mod outputs;
@@ -84,6 +84,7 @@ use access::AccessControl;
 use commit::CommitQueue;
 use compaction::{Compactions, ReadMeter};
 use inspect::Counters;
+use moment::Installations;
 use pressure::Pressure;
 use snapshots::SnapshotList;
 use version::Version;
@@ -96,8 +97,7 @@ pub(crate) struct Engine {
     hash_seed: u64,
     merge_operator: Option<String>,
     view: ArcSwap<View>,
-    /// Odd while a view is being swapped in; see `at_one_moment`.
-    installations: AtomicU64,
+    installations: Installations,
     meter: Arc<ReadMeter>,
     /// The largest seqno that readers see.
     visible: AtomicU64,
@@ -211,26 +211,15 @@ impl Engine {
     }
 
     /// Takes the view and the seqno of one moment.
-    ///
-    /// A view may lack versions that were hidden when it was made, and later rows lie in memtables
-    /// that it does not know: so no view may be read at a seqno of another view's time. The counter
-    /// of installations tells whether one came in between; it is as a seqlock's.
     #[inline]
     fn at_one_moment<V, T>(
         &self,
         load: impl Fn(&ArcSwap<View>) -> V,
         take: impl FnOnce(V, u64) -> T,
     ) -> T {
-        loop {
-            let before = self.installations.load(Ordering::Acquire);
-            let view = load(&self.view);
-            let seqno = self.visible.load(Ordering::Acquire);
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.installations.load(Ordering::Relaxed) == before {
-                return take(view, seqno);
-            }
-            std::hint::spin_loop();
-        }
+        let load = || (load(&self.view), self.visible.load(Ordering::Acquire));
+        let (view, seqno) = self.installations.undisturbed(load);
+        take(view, seqno)
     }
 
     /// Reads one key at this moment and hands what it found to `take`.
@@ -295,9 +284,7 @@ impl Engine {
     /// Swaps in what readers see next. Under the lock of `tree`, so views follow each other.
     fn install(&self, tree: &MutexGuard<'_, Tree>, active: Arc<Memtable>, version: Arc<Version>) {
         let view = self.view.load().next(tree, active, version);
-        self.installations.fetch_add(1, Ordering::AcqRel);
-        self.view.store(Arc::new(view));
-        self.installations.fetch_add(1, Ordering::AcqRel);
+        self.installations.note(|| self.view.store(Arc::new(view)));
     }
 
     /// Closes the database: no call works after it, all writes are durable, the lock is free.

@@ -16,15 +16,13 @@
 //! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
-
-use arc_swap::ArcSwap;
+use std::sync::Arc;
 
 use super::access::AccessControl;
 use super::commit::CommitQueue;
 use super::compaction::ReadMeter;
 use super::inspect::Counters;
+use super::moment::Installations;
 use super::outputs::record_of;
 use super::pressure::Pressure;
 use super::recovery::{Replay, Replayer};
@@ -39,6 +37,8 @@ use crate::manifest;
 use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::storage::{Listing, LockGuard, Session, Storage};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{ArcSwap, Condvar, Mutex, OnceLock};
 use crate::wal::RecordParts;
 
 /// Recovered rows become tables if they fill more than this part of a memtable; else they are
@@ -272,7 +272,7 @@ pub(super) fn assemble(
         hash_seed: manifest.hash_seed,
         merge_operator: replay.merge_operator.clone(),
         view: ArcSwap::from_pointee(view),
-        installations: AtomicU64::new(0),
+        installations: Installations::default(),
         meter,
         visible: AtomicU64::new(replay.last_seqno),
         queue: CommitQueue::default(),

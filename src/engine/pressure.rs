@@ -18,8 +18,9 @@
 //! Spec: none. I/O: none. Unsafe: none.
 #![expect(clippy::disallowed_types, reason = "how fast a flush is, is measured here")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Writers slow down from so many unflushed memtables on.
 pub(super) const SLOW_FROZEN: usize = 2;

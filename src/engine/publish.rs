@@ -14,7 +14,6 @@
 //! Spec: `format-spec/08-manifest.md`. I/O: through `storage`. Unsafe: none.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::version::TableHandle;
 use super::{Engine, Publisher, lock};
@@ -22,6 +21,7 @@ use crate::error::Result;
 use crate::format::file_name::FileName;
 use crate::format::manifest::{ManifestData, TableRecord};
 use crate::manifest;
+use crate::sync::atomic::Ordering;
 
 /// How a version differs from the one before.
 #[derive(Debug, Default)]

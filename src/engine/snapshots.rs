@@ -6,9 +6,10 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::lock;
+use crate::sync::Mutex;
 
 /// How many live snapshots there are at each seqno.
 #[derive(Debug, Default)]
@@ -72,5 +73,34 @@ mod tests {
         assert!(list.can_see(5) && !list.can_see(6));
         drop(old);
         assert!(!list.can_see(0) && lock(&list.counts).is_empty());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use ::loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn loom_a_snapshot_that_lives_is_on_the_list() {
+        ::loom::model(|| {
+            let list = Arc::new(SnapshotList::default());
+            let other = thread::spawn({
+                let list = Arc::clone(&list);
+                move || {
+                    let listed = list.enter(5);
+                    let copy = listed.clone();
+                    drop(listed);
+                    assert!(list.can_see(5));
+                    drop(copy);
+                }
+            });
+            let listed = list.enter(5);
+            assert!(list.can_see(5) && !list.can_see(6));
+            drop(listed);
+            other.join().unwrap();
+            assert!(lock(&list.counts).is_empty());
+        });
     }
 }

@@ -13,7 +13,7 @@
 //! Spec: `format-spec/08-manifest.md`. I/O: through `storage`, to open a table. Unsafe: none.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::access::AccessControl;
 use super::compaction::{Covered, covered_of};
@@ -26,6 +26,7 @@ use crate::format::table_file;
 use crate::options::{ChecksumPolicy, ReadMode};
 use crate::range_tombstones::RangeTombstones;
 use crate::storage::Storage;
+use crate::sync::OnceLock;
 use crate::table::Table;
 
 /// The tables of a tree.

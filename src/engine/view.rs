@@ -29,7 +29,8 @@ use crate::memtable::Memtable;
 use crate::range_tombstones::{Mask, RangeTombstones};
 
 /// A read that folds more operands of a key asks for a flush, which folds them once and for all.
-const MAX_OPERAND_COUNT: usize = 1024;
+/// Under shuttle, where a write takes many steps, few are many.
+const MAX_OPERAND_COUNT: usize = if cfg!(shuttle) { 3 } else { 1024 };
 
 /// Memtables and tables, from the newest rows to the oldest.
 #[derive(Debug)]

@@ -19,11 +19,10 @@
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-
 use super::lines::{LINE_LEN, Lines};
 use crate::storage::HUGE_LEN;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::zeros::AtomicU64;
 
 /// What an entry takes.
 pub(super) const ENTRY_LEN: usize = size_of::<AtomicU64>();
@@ -144,6 +143,7 @@ const fn place_of(entry: u64) -> u32 {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use crate::storage::Pages;

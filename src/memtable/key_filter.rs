@@ -11,11 +11,10 @@
 //!
 //! Source: as for `format::filter`. Spec: none. I/O: none. Unsafe: none.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::lines::{LINE_LEN, Lines};
 use crate::format::filter::{BLOCK_LEN, block_of, mask};
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::zeros::AtomicU64;
 
 /// Words of a filter block: each holds two of the format's.
 const BLOCK_WORD_COUNT: usize = BLOCK_LEN / size_of::<AtomicU64>();
@@ -74,6 +73,7 @@ fn wide_mask(hash: u64) -> [u64; BLOCK_WORD_COUNT] {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use crate::format::checksum::hash_key;

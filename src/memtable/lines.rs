@@ -7,10 +7,10 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 pub(super) use crate::storage::LINE_LEN;
 use crate::storage::{Pages, Zeroed};
+use crate::sync::zeros::AtomicU64;
 
 /// Words in a line.
 const WORD_COUNT: usize = LINE_LEN / size_of::<AtomicU64>();
@@ -56,6 +56,7 @@ impl Lines {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use std::sync::atomic::Ordering::Relaxed;

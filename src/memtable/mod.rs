@@ -36,13 +36,15 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::fmt;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::error::Result;
 use crate::format::row::Row;
 use crate::range_tombstones::RangeTombstones;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use crate::sync::zeros::AtomicU32;
 
 mod cursor;
 mod growing_array;
@@ -121,7 +123,7 @@ impl Memtable {
     pub(crate) fn with_capacity_for(memtable_size: usize) -> Self {
         let pages = pages_for(memtable_size);
         Self {
-            first: [const { AtomicU32::new(NONE) }; MAX_HEIGHT],
+            first: std::array::from_fn(|_| AtomicU32::new(NONE)),
             height: AtomicUsize::new(1),
             rows: Rows::new(pages),
             nodes: GrowingArray::new(pages),

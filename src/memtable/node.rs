@@ -19,13 +19,11 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::cmp::Ordering;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
-
-use zerocopy::FromZeros;
 
 use super::rows::{KEY_START, Rows};
 use crate::format::row::{Kind, Row};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::zeros::{AtomicU32, AtomicU64};
 
 /// How many links stand in the node itself; only one node in 64 has more.
 pub(super) const INLINE_LINK_COUNT: usize = 3;
@@ -39,7 +37,8 @@ const EXPIRES: u32 = 1 << 30;
 const KIND_SHIFT: u32 = 16;
 
 /// What a search has to know of a row, and its links; nothing at all before it is set.
-#[derive(Debug, FromZeros)]
+#[derive(Debug)]
+#[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
 #[repr(C, align(64))]
 pub(super) struct Node {
     /// The first bytes of the key as a number, high half first.
@@ -58,7 +57,26 @@ pub(super) struct Node {
     pub(super) prev: AtomicU32,
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Node>() == 64, "a probe must touch one line of the cache");
+
+#[cfg(loom)]
+impl crate::sync::zeros::FromZeros for Node {
+    fn zero() -> Self {
+        let (long, short) = (AtomicU64::zero, AtomicU32::zero);
+        Self {
+            head: [long(), long()],
+            seqno: long(),
+            hash: long(),
+            row: short(),
+            value_len: short(),
+            facts: short(),
+            next: [short(), short(), short()],
+            upper: short(),
+            prev: short(),
+        }
+    }
+}
 
 impl Node {
     /// Sets the links that stand in it, the index of the others, and the node before.
@@ -244,7 +262,10 @@ const fn split(head: u128) -> [u64; 2] {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
+    use zerocopy::FromZeros;
+
     use super::super::rows::RowAppender;
     use super::*;
     use crate::error::{Error, Result};

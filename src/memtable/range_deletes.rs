@@ -6,12 +6,13 @@
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::Memtable;
 use crate::format::range_tombstone::RangeTombstone;
 use crate::range_tombstones::RangeTombstones;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 impl Memtable {
     /// Deletes the older rows of ranges of keys, here and elsewhere. These become visible together,

@@ -17,7 +17,7 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -26,13 +26,14 @@ use super::writer::no_room;
 use crate::error::{Error, Result};
 use crate::format::row::{Kind, Row};
 use crate::storage::{APPEND_ALIGN, Appender, Chunk, HUGE_LEN, Pages};
+use crate::sync::OnceLock;
 
 /// Bits of a place that say where in its chunk a row starts.
 const OFFSET_BITS: u32 = 24;
 /// Chunk 0 is never used, so that no row has the place 0.
-const CHUNK_COUNT: usize = 1 << (u32::BITS - OFFSET_BITS);
+const CHUNK_COUNT: usize = if cfg!(loom) { 3 } else { 1 << (u32::BITS - OFFSET_BITS) };
 /// The length of the first chunk.
-const MIN_CHUNK_LEN: usize = 64 << 10;
+const MIN_CHUNK_LEN: usize = if cfg!(loom) { 128 } else { 64 << 10 };
 /// No chunk is longer, but for one whose only row is.
 const MAX_CHUNK_LEN: usize = 64 << 20;
 
@@ -79,8 +80,8 @@ pub(crate) struct Record<'r> {
 
 impl Rows {
     /// No rows yet. Chunks that fill huge pages are made of `pages`.
-    pub(super) const fn new(pages: Pages) -> Self {
-        Self { chunks: [const { OnceLock::new() }; CHUNK_COUNT], pages }
+    pub(super) fn new(pages: Pages) -> Self {
+        Self { chunks: std::array::from_fn(|_| OnceLock::new()), pages }
     }
 
     /// The row at a place.

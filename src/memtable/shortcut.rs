@@ -13,12 +13,11 @@
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
-use std::sync::OnceLock;
-
 use super::hash_index::{ENTRY_LEN, HashIndex};
 use super::key_filter::KeyFilter;
 use super::lines::Lines;
 use crate::storage::Pages;
+use crate::sync::OnceLock;
 
 /// The hash index has an entry for so many bytes of a full memtable. No row counts less than 96
 /// bytes, and one with a value of 100 bytes takes about 230: so it is a third full with such
@@ -27,7 +26,7 @@ const BYTES_PER_ENTRY: usize = 80;
 /// The filter has a byte for so many bytes of a full memtable: 14 bits for a row of 230 bytes.
 const BYTES_PER_FILTER_BYTE: usize = 128;
 /// An index is not smaller than this.
-const MIN_ENTRY_COUNT: usize = 256;
+const MIN_ENTRY_COUNT: usize = if cfg!(loom) { 8 } else { 256 };
 /// A memtable of so many bytes is large, if it is meant to become much larger.
 const LARGE_LEN: usize = 2 << 20;
 /// So many bytes come between two steps towards its large shortcut: more than a batch, most often.

@@ -19,15 +19,24 @@
 //! Spec: none. I/O: anonymous maps. Unsafe: memory that is written while it is shared.
 
 use std::fmt;
+#[cfg(not(loom))]
 use std::marker::PhantomData;
+#[cfg(not(loom))]
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Acquire, Release};
 
 use memmap2::{MmapOptions, MmapRaw};
-use zerocopy::FromZeros;
+
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::atomic::Ordering::{Acquire, Release};
+#[cfg(not(loom))]
+use crate::sync::zeros::FromZeros;
+
+#[cfg(loom)]
+mod loom;
+#[cfg(loom)]
+pub(crate) use loom::Zeroed;
 
 /// The length of a huge page, where there are any.
 pub(crate) const HUGE_LEN: usize = 2 << 20;
@@ -49,7 +58,7 @@ pub(crate) enum Pages {
 }
 
 /// A line of the cache.
-#[derive(FromZeros)]
+#[derive(zerocopy::FromZeros)]
 #[repr(C, align(64))]
 struct Line([u8; LINE_LEN]);
 
@@ -104,7 +113,8 @@ impl Memory {
     }
 
     fn on_heap(len: usize) -> Option<Self> {
-        let mut lines = Line::new_vec_zeroed(len.div_ceil(LINE_LEN)).ok()?;
+        let mut lines =
+            <Line as zerocopy::FromZeros>::new_vec_zeroed(len.div_ceil(LINE_LEN)).ok()?;
         let len = lines.len() * LINE_LEN;
         // A vector's pointer dangles if it is empty, and is good for no bytes then.
         let base = NonNull::new(lines.as_mut_ptr().cast())?;
@@ -121,6 +131,7 @@ impl Memory {
 }
 
 /// Values that are zero at first and that threads share: they change themselves, or never.
+#[cfg(not(loom))]
 pub(crate) struct Zeroed<T> {
     memory: Memory,
     len: usize,
@@ -128,6 +139,7 @@ pub(crate) struct Zeroed<T> {
     values: PhantomData<Vec<T>>,
 }
 
+#[cfg(not(loom))]
 impl<T: FromZeros> Zeroed<T> {
     /// So many values; `None` if the system has no memory for them.
     pub(crate) fn new(len: usize, pages: Pages) -> Option<Self> {
@@ -140,6 +152,7 @@ impl<T: FromZeros> Zeroed<T> {
     }
 }
 
+#[cfg(not(loom))]
 impl<T> Deref for Zeroed<T> {
     type Target = [T];
 
@@ -162,6 +175,7 @@ impl<T> Deref for Zeroed<T> {
     }
 }
 
+#[cfg(not(loom))]
 impl<T> fmt::Debug for Zeroed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Zeroed").field("len", &self.len).finish_non_exhaustive()
@@ -172,6 +186,9 @@ impl<T> fmt::Debug for Zeroed<T> {
 pub(crate) struct Chunk {
     memory: Memory,
     published: AtomicUsize,
+    /// What loom watches in place of the bytes.
+    #[cfg(loom)]
+    watched: loom::Watched,
 }
 
 impl Chunk {
@@ -180,6 +197,8 @@ impl Chunk {
     pub(crate) fn from(&self, start: usize) -> &[u8] {
         let published = self.published.load(Acquire);
         let Some(len) = published.checked_sub(start) else { return &[] };
+        #[cfg(loom)]
+        self.watched.read(start..published);
         // SAFETY: a slice requires, as long as it lives:
         // - a pointer that is good for reads of `len` bytes within one allocation: `start + len` is
         //   `published`, which the appender keeps at most `memory.len`; so the bytes lie in the one
@@ -214,7 +233,12 @@ impl Appender {
     /// The appender of a new chunk with room for `len` bytes; `None` if the system has none.
     pub(crate) fn new(len: usize, pages: Pages) -> Option<Self> {
         let memory = Memory::new(len, pages)?;
-        let chunk = Arc::new(Chunk { memory, published: AtomicUsize::new(0) });
+        let chunk = Arc::new(Chunk {
+            #[cfg(loom)]
+            watched: loom::Watched::new(memory.len),
+            memory,
+            published: AtomicUsize::new(0),
+        });
         Some(Self { chunk, end: 0 })
     }
 
@@ -232,6 +256,8 @@ impl Appender {
         if end > self.chunk.memory.len {
             return None;
         }
+        #[cfg(loom)]
+        self.chunk.watched.write(start..end);
         let mut at = start;
         for part in parts {
             // SAFETY: copying requires:
@@ -258,6 +284,7 @@ impl Appender {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU64;

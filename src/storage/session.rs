@@ -15,12 +15,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::{Listing, LockGuard, Memory, Region, Storage, StorageFile};
 use crate::error::{Error, Result};
 use crate::format::file_name::FileName;
 use crate::options::ReadMode;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A storage that remembers which names may be lost.
 #[derive(Debug)]

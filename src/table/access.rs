@@ -14,10 +14,10 @@
 //! Spec: none. I/O: advice through a `Region`. Unsafe: none.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use super::reader::Table;
 use super::verified::Verified;
+use crate::sync::atomic::Ordering;
 
 impl Table {
     /// Whether the map is read as one that does not fit into memory.

@@ -5,8 +5,6 @@
 //!
 //! Spec: `format-spec/03-table.md`. I/O: through a `Region`. Unsafe: none.
 
-use std::sync::atomic::AtomicBool;
-
 use bytes::Bytes;
 
 use super::reader::Table;
@@ -25,6 +23,7 @@ use crate::format::table_file::{
 };
 use crate::options::ChecksumPolicy;
 use crate::storage::{Region, Slice};
+use crate::sync::atomic::AtomicBool;
 
 impl Table {
     /// Opens the table in `region`.

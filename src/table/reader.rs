@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use zerocopy::FromBytes;
@@ -25,6 +24,7 @@ use crate::format::table_file::{self, TableFile};
 use crate::format::value_ref::ValueRef;
 use crate::options::ChecksumPolicy;
 use crate::storage::{Region, Slice};
+use crate::sync::atomic::AtomicBool;
 
 /// A table that is open for reading.
 pub(crate) struct Table {

@@ -12,13 +12,13 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use crate::format::chunks::{self, CHUNK_LEN};
 use crate::format::error::FormatError;
 use crate::options::ChecksumPolicy;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// One bit for each piece.
 #[derive(Debug)]
@@ -162,5 +162,35 @@ impl ChunkedRegion {
     /// Verifies every chunk now, whatever was remembered.
     pub(super) fn verify_all(&self) -> Result<(), FormatError> {
         chunks::verify_all(&self.bytes, self.payload_len, self.file_id, self.offset)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use std::sync::Arc;
+
+    use ::loom::thread;
+
+    use super::*;
+
+    /// Pieces of one word of bits are verified by two threads at once: no bit is set without that, and
+    /// none is lost.
+    #[test]
+    fn loom_a_piece_counts_as_verified_only_where_somebody_did_that() {
+        ::loom::model(|| {
+            let verified = Arc::new(Verified::new(3, ChecksumPolicy::Once));
+            let check = |piece: usize| {
+                let verified = Arc::clone(&verified);
+                move || {
+                    verified.check(piece, || Ok::<(), ()>(())).unwrap();
+                    assert!(verified.is_verified(piece));
+                    assert_eq!(verified.check(2, || Err(())), Err(()));
+                }
+            };
+            let other = thread::spawn(check(0));
+            check(1)();
+            other.join().unwrap();
+            assert_eq!([0, 1, 2].map(|piece| verified.is_verified(piece)), [true, true, false]);
+        });
     }
 }

@@ -16,7 +16,6 @@
 //! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::picker::Plan;
 use crate::cursor::{ConcatCursor, Cursor, MergingCursor};
@@ -35,6 +34,7 @@ use crate::format::manifest::{self, TableRecord};
 use crate::format::row::{Row, compare};
 use crate::hooks::now_secs;
 use crate::range_tombstones::{Mask, RangeTombstones};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::table::{Table, TableCursor, TableInfo};
 
 /// After so many rows a job looks whether the database closes.

@@ -18,8 +18,7 @@
 //! Spec: none. I/O: through jobs. Unsafe: none.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::deleted;
@@ -29,6 +28,8 @@ use crate::engine::inspect::{JobStats, RunningJob};
 use crate::engine::{Engine, Tree, lock};
 use crate::error::{Error, Result};
 use crate::options::CompactionStyle;
+use crate::sync::atomic::Ordering;
+use crate::sync::{MutexGuard, wait_at_most};
 
 /// How many finished jobs are remembered.
 const REMEMBERED_JOBS: usize = 16;
@@ -233,13 +234,11 @@ impl Engine {
 
     /// Waits for a change of the tree; true if none came for so long.
     pub(in crate::engine) fn wait_at_most<'t>(
-        &self,
+        &'t self,
         tree: MutexGuard<'t, Tree>,
         time: Duration,
     ) -> (MutexGuard<'t, Tree>, bool) {
-        let waited = self.changed.wait_timeout(tree, time);
-        let (tree, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        (tree, timeout.timed_out())
+        wait_at_most(&self.changed, &self.tree, tree, time)
     }
 
     /// Jobs that run now, for `stats`.

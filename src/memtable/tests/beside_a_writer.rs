@@ -16,8 +16,9 @@ fn readers_beside_a_writer_see_rows_that_the_index_has_no_room_for() {
 
 #[track_caller]
 fn check_readers_beside_a_writer(memtable: &Memtable) {
-    const KEY_COUNT: u64 = 500;
-    const ROW_COUNT: u64 = 20_000;
+    const KEY_COUNT: u64 = if cfg!(miri) { 7 } else { 500 };
+    const ROW_COUNT: u64 = if cfg!(miri) { 60 } else { 20_000 };
+    const CHECK_COUNT: u64 = if cfg!(miri) { 10 } else { 1_000 };
     let published = AtomicU64::new(0);
     let done = AtomicBool::new(false);
     let key_of = |seqno: u64| format!("shared prefix of keys {:05}", seqno * 7_919 % KEY_COUNT);
@@ -25,7 +26,7 @@ fn check_readers_beside_a_writer(memtable: &Memtable) {
     let read = |seed: u64| {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut check_count = 0;
-        while !done.load(Acquire) || check_count < 1_000 {
+        while !done.load(Acquire) || check_count < CHECK_COUNT {
             let snapshot = published.load(Acquire);
             if snapshot < KEY_COUNT {
                 std::thread::yield_now();
@@ -64,8 +65,8 @@ fn check_readers_beside_a_writer(memtable: &Memtable) {
 /// shown once, in order, with its newest version of that time.
 #[test]
 fn readers_beside_a_writer_walk_whole_snapshots() {
-    const KEY_COUNT: u64 = 400;
-    const ROW_COUNT: u64 = 12_000;
+    const KEY_COUNT: u64 = if cfg!(miri) { 7 } else { 400 };
+    const ROW_COUNT: u64 = if cfg!(miri) { 40 } else { 12_000 };
     let memtable = Arc::new(Memtable::new());
     let published = AtomicU64::new(0);
     let done = AtomicBool::new(false);

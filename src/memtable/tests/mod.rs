@@ -21,6 +21,8 @@ use crate::format::row::Kind;
 use crate::storage::HUGE_LEN;
 
 mod beside_a_writer;
+#[cfg(loom)]
+mod loom;
 mod runs;
 
 /// All versions of all keys, in the order of the internal keys.

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
@@ -32,6 +32,7 @@ use super::{Listing, LockGuard, Memory, Storage, StorageFile};
 use crate::error::{Error, Result};
 use crate::format::file_name::{DAMAGED_DIR, FileName};
 use crate::options::ReadMode;
+use crate::sync::{Mutex, MutexGuard};
 
 mod draw;
 mod file;
