@@ -7,16 +7,15 @@
 //!
 //! Spec: none. I/O: through jobs. Unsafe: none.
 
-use std::sync::atomic::Ordering;
-
 use super::deleted;
 use super::picker::{self, Plan, Shape};
 use crate::engine::version::TableHandle;
 use crate::engine::{Engine, lock};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::manifest::TableRecord;
 use crate::hooks::now_secs;
 use crate::range::KeyRange;
+use crate::sync::atomic::Ordering;
 
 /// No other job starts while this lives.
 struct Exclusive<'e>(&'e Engine);
@@ -123,6 +122,10 @@ impl Engine {
         while tree.compactions.is_exclusive && !tree.closing {
             tree = self.wait_for_change(tree);
         }
+        // Whoever is alone may go on for a while, until the close has got to it.
+        if tree.closing {
+            return Err(Error::Closed);
+        }
         tree.compactions.is_exclusive = true;
         while tree.compactions.is_running() {
             tree = self.wait_for_change(tree);
@@ -183,4 +186,26 @@ impl Engine {
 /// When the first row of a table expires, in seconds since 1970; 0 if none does.
 fn earliest_expiry(handle: &TableHandle) -> Result<u64> {
     handle.table()?.with_properties(|properties| properties.header.min_expiry.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::options::Options;
+    use crate::storage::SimDisk;
+
+    /// Two that were alone at once gave a manifest that no open could read.
+    #[test]
+    fn while_one_is_alone_a_close_lets_nobody_else_be() {
+        let options = Options::new().background_threads(0);
+        let engine = Engine::open(Arc::new(SimDisk::new(1)), options).unwrap();
+        let alone = engine.be_alone().unwrap();
+        lock(&engine.tree).closing = true;
+        assert!(matches!(engine.compact(), Err(Error::Closed)));
+        assert!(lock(&engine.tree).compactions.is_exclusive, "the first one still is");
+        drop(alone);
+        assert!(!lock(&engine.tree).compactions.is_exclusive);
+    }
 }
