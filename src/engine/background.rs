@@ -6,20 +6,21 @@
 //!   retry, reads have paid for a merge, or the database closes. It waits for a time only while there
 //!   is a merge to do as soon as writes rest, or while nobody knows whether the data fits into memory.
 //! - Flushes come first: of two and more threads one never compacts.
+//! - A thread never waits for a writer, as writers wait for threads.
 //! - A thread that panics ends the database's writes, not the process: the failure is told by the
 //!   next write.
 //!
 //! Spec: none. I/O: through flushes and compactions. Unsafe: none.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
+use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use super::compaction::Claim;
 use super::{Engine, lock};
 use crate::error::{Error, Result};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread;
 
 /// Writes rest if none came for so long.
 const REST: Duration = Duration::from_millis(500);
@@ -86,9 +87,14 @@ impl Engine {
         }
     }
 
-    /// Sets the active memtable aside, if it is still the one that a reader asked for.
+    /// Sets the active memtable aside, if it is still the one that a reader asked for. A thread never
+    /// waits for a writer here: that one may stand still until a thread has flushed.
     fn freeze_memtable_at(&self, address: usize) {
-        let mut writer = lock(&self.writer);
+        let mut writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return self.meter.leave_to_writer(address),
+        };
         if Arc::as_ptr(&writer.memtable).addr() == address && self.check_open().is_ok() {
             // A failure poisons the database and is told by the next write.
             let _ = self.freeze(&mut writer);
@@ -133,5 +139,36 @@ impl Engine {
                 tree = self.wait_for_change(tree);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::WriteBatch;
+    use crate::options::Options;
+    use crate::storage::SimDisk;
+
+    /// The only thread waited for a writer that stood still until it had flushed.
+    #[test]
+    fn a_thread_that_is_asked_to_fold_does_not_wait_for_a_writer() {
+        let options = Options::new().background_threads(0);
+        let engine = Engine::open(Arc::new(SimDisk::new(1)), options).unwrap();
+        let write = || {
+            let mut batch = WriteBatch::new();
+            engine.write(batch.put("key", "value"), None).unwrap();
+        };
+        write();
+        let memtable = || engine.pin().unwrap().view.active.clone();
+        let before = memtable();
+        let writer = lock(&engine.writer);
+        engine.freeze_memtable_at(Arc::as_ptr(&before).addr());
+        drop(writer);
+        assert!(Arc::ptr_eq(&before, &memtable()));
+        write();
+        assert!(!Arc::ptr_eq(&before, &memtable()), "the writer has set it aside");
+        let next = memtable();
+        write();
+        assert!(Arc::ptr_eq(&next, &memtable()), "once");
     }
 }

@@ -13,8 +13,7 @@
 //!
 //! Spec: `format-spec/07-log.md`. I/O: through `wal`. Unsafe: none.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use super::commit::Part;
 use super::pressure::{Backlog, MAX_LEVEL_0, Pressure};
@@ -27,6 +26,8 @@ use crate::format::log::{LogInfo, RECORD_HEADER_LEN};
 use crate::format::log_op::{Op, Ops};
 use crate::memtable::Memtable;
 use crate::options::{CompactionStyle, Durability};
+use crate::sync::atomic::Ordering;
+use crate::sync::{MutexGuard, thread};
 use crate::wal::{LogWriter, RecordParts};
 
 /// What part of a memtable's size is small for a memtable.
@@ -116,7 +117,10 @@ impl Engine {
         let list = if deletes_ranges { writer.memtable.range_tombstones() } else { None };
         let range_count = list.map_or(0, |list| list.seqno_count());
         let is_full = writer.memtable.memory_len() >= self.options.memtable_size;
-        if is_full || range_count > MAX_RANGE_COUNT {
+        if is_full
+            || range_count > MAX_RANGE_COUNT
+            || self.meter.is_left_to_writer(&writer.memtable)
+        {
             // The next write tries it again and is told of a failure: this one did succeed.
             *has_frozen |= self.freeze(&mut writer).is_ok();
         }
@@ -241,7 +245,7 @@ impl Engine {
             self.pressure.note_wait(start.elapsed(), true);
         } else if let Some(sleep) = self.pressure.sleep_for(backlog, batch_len) {
             #[expect(clippy::disallowed_methods, reason = "a writer that is too fast sleeps")]
-            std::thread::sleep(sleep);
+            thread::sleep(sleep);
             self.pressure.note_wait(sleep, false);
         }
         Ok(())

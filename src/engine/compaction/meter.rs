@@ -10,10 +10,11 @@
 //!
 //! Spec: none. I/O: none. Unsafe: none.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 
 use crate::memtable::Memtable;
+use crate::sync::Condvar;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// One get in so many is counted, for all of them.
 const SAMPLING: u64 = 64;
@@ -32,14 +33,17 @@ pub(crate) struct ReadMeter {
     /// Where the memtable lies that readers want flushed, as it holds many operands of a key; 0 if
     /// they want none.
     to_fold: AtomicUsize,
+    /// As `to_fold`, where a thread that took it on itself met a writer: that one has to do it.
+    left_to_writer: AtomicUsize,
     /// Whom to wake when there is as much.
     wake: Arc<Condvar>,
 }
 
 impl ReadMeter {
-    pub(in crate::engine) const fn new(wake: Arc<Condvar>) -> Self {
+    pub(in crate::engine) fn new(wake: Arc<Condvar>) -> Self {
         let (credit, wanted) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { credit, wanted, to_fold: AtomicUsize::new(0), wake }
+        let (to_fold, left_to_writer) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { credit, wanted, to_fold, left_to_writer, wake }
     }
 
     /// Counts a get that looks into a second table; `hash` is its key's.
@@ -65,6 +69,21 @@ impl ReadMeter {
     /// Where the memtable lies that is to be flushed, once for each request.
     pub(in crate::engine) fn take_fold_request(&self) -> Option<usize> {
         Some(self.to_fold.swap(0, Ordering::Relaxed)).filter(|address| *address != 0)
+    }
+
+    /// Has the next write of the memtable that lies there set it aside.
+    pub(in crate::engine) fn leave_to_writer(&self, address: usize) {
+        self.left_to_writer.store(address, Ordering::Relaxed);
+    }
+
+    /// Whether the writer of this memtable has to set it aside; asked by that writer.
+    pub(in crate::engine) fn is_left_to_writer(&self, memtable: &Arc<Memtable>) -> bool {
+        let is_left = self.left_to_writer.load(Ordering::Relaxed) == Arc::as_ptr(memtable).addr();
+        if is_left {
+            // Another memtable may lie there one day.
+            self.left_to_writer.store(0, Ordering::Relaxed);
+        }
+        is_left
     }
 
     #[cold]
