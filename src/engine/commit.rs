@@ -225,13 +225,12 @@ mod loom_tests {
     use ::loom::thread;
 
     use super::*;
+    use crate::sync::explore;
 
     /// Three writers, one of whom asks for a sync, which fails for whoever is in its group.
     #[test]
     fn loom_each_batch_is_written_once_and_its_writer_told_how_it_went() {
-        let mut builder = ::loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
-        builder.check(|| {
+        explore(4, || {
             let queue = Arc::new(CommitQueue::default());
             let written = Arc::new(Mutex::new(Vec::new()));
             let submit = |number: u8| {

@@ -47,14 +47,12 @@ mod tests {
     use ::loom::thread;
 
     use super::*;
-    use crate::sync::ArcSwap;
+    use crate::sync::{ArcSwap, explore};
 
     /// View n is made when seqno n - 1 is visible, and the next one before n + 1 is.
     #[test]
     fn loom_no_view_is_taken_with_a_seqno_of_another_views_time() {
-        let mut builder = ::loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(|| {
+        explore(4, || {
             let view = Arc::new(ArcSwap::from_pointee(1_u64));
             let installations = Arc::new(Installations::default());
             let visible = Arc::new(AtomicU64::new(0));

@@ -81,10 +81,11 @@ mod loom_tests {
     use ::loom::thread;
 
     use super::*;
+    use crate::sync::explore;
 
     #[test]
     fn loom_a_snapshot_that_lives_is_on_the_list() {
-        ::loom::model(|| {
+        explore(9, || {
             let list = Arc::new(SnapshotList::default());
             let other = thread::spawn({
                 let list = Arc::clone(&list);

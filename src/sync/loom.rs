@@ -125,3 +125,19 @@ impl<T> ArcSwap<T> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
 }
+
+/// Runs `check` under every order of its threads' steps in which each is preempted so often at most,
+/// and prints how many those were.
+#[cfg(test)]
+pub(crate) fn explore(most_preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let mut builder = ::loom::model::Builder::new();
+    builder.preemption_bound = Some(most_preemptions);
+    builder.max_branches = 100_000;
+    builder.check(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        check();
+    });
+    println!("{} orders", count.load(std::sync::atomic::Ordering::Relaxed));
+}

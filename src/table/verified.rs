@@ -172,12 +172,13 @@ mod tests {
     use ::loom::thread;
 
     use super::*;
+    use crate::sync::explore;
 
     /// Pieces of one word of bits are verified by two threads at once: no bit is set without that, and
     /// none is lost.
     #[test]
     fn loom_a_piece_counts_as_verified_only_where_somebody_did_that() {
-        ::loom::model(|| {
+        explore(9, || {
             let verified = Arc::new(Verified::new(3, ChecksumPolicy::Once));
             let check = |piece: usize| {
                 let verified = Arc::clone(&verified);

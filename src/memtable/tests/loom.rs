@@ -1,21 +1,14 @@
 //! A memtable under every order of a writer's and a reader's steps, with every value that a weak memory
 //! may show.
 //!
-//! Each model inserts rows as the engine does, publishes their last seqno, and reads meanwhile. Threads are
-//! preempted twice at most, which keeps the orders to some ten thousand.
+//! Each model inserts a row as the engine does, publishes its seqno, and reads meanwhile. Threads are
+//! preempted six times at most, where they take many steps once.
 
-use ::loom::model::Builder;
 use ::loom::thread;
 
 use super::*;
 use crate::format::range_tombstone::RangeTombstone;
-
-fn model(check: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.max_branches = 100_000;
-    builder.check(check);
-}
+use crate::sync::explore;
 
 fn insert(memtable: &Memtable, key: &[u8], seqno: u64, published: &AtomicU64) {
     let row = Row { key, seqno, kind: Kind::Put, expires_at: 0, value: &seqno.to_le_bytes() };
@@ -33,10 +26,11 @@ fn seqno_of(memtable: &Memtable, key: &[u8], snapshot: u64) -> Option<u64> {
 
 /// Runs `write` in a thread beside `read`, over a memtable with one row of the key "b".
 fn beside(
+    most_preemptions: usize,
     write: impl Fn(&Memtable, &AtomicU64) + Copy + Send + Sync + 'static,
     read: impl Fn(&Arc<Memtable>, u64) + Send + Sync + 'static,
 ) {
-    model(move || {
+    explore(most_preemptions, move || {
         let memtable = Arc::new(Memtable::new());
         let published = Arc::new(AtomicU64::new(0));
         insert(&memtable, b"b", 1, &published);
@@ -53,6 +47,7 @@ fn beside(
 #[test]
 fn loom_a_published_row_of_a_new_key_is_found_and_an_unpublished_one_is_not() {
     beside(
+        6,
         |memtable, published| insert(memtable, b"a", 2, published),
         |memtable, snapshot| {
             assert_eq!(seqno_of(memtable, b"a", snapshot), (snapshot == 2).then_some(2));
@@ -63,6 +58,7 @@ fn loom_a_published_row_of_a_new_key_is_found_and_an_unpublished_one_is_not() {
 #[test]
 fn loom_the_newest_published_row_of_a_key_is_found() {
     beside(
+        6,
         |memtable, published| insert(memtable, b"b", 2, published),
         |memtable, snapshot| assert_eq!(seqno_of(memtable, b"b", snapshot), Some(snapshot)),
     );
@@ -72,6 +68,7 @@ fn loom_the_newest_published_row_of_a_key_is_found() {
 #[test]
 fn loom_the_list_leads_to_every_published_row() {
     beside(
+        6,
         |memtable, published| insert(memtable, b"c", 2, published),
         |memtable, snapshot| {
             for (key, seqno) in [(b"b", 1), (b"c", 2)] {
@@ -83,10 +80,28 @@ fn loom_the_list_leads_to_every_published_row() {
     );
 }
 
+/// The second row takes a place in a piece of nodes, and a chunk of rows, that are made for it.
+#[test]
+fn loom_rows_are_found_while_the_memtable_grows() {
+    beside(
+        1,
+        |memtable, published| {
+            insert(memtable, b"c", 2, published);
+            insert(memtable, &[b'a'; 80], 3, published);
+        },
+        |memtable, snapshot| {
+            assert_eq!(seqno_of(memtable, b"b", snapshot), Some(1));
+            assert_eq!(seqno_of(memtable, b"c", snapshot), (snapshot >= 2).then_some(2));
+            assert_eq!(seqno_of(memtable, &[b'a'; 80], snapshot), (snapshot == 3).then_some(3));
+        },
+    );
+}
+
 /// Backward, where links are changed in between.
 #[test]
 fn loom_a_walk_meets_every_published_row_both_ways() {
     beside(
+        6,
         |memtable, published| insert(memtable, b"a", 2, published),
         |memtable, snapshot| {
             let mut forward = Vec::new();
@@ -113,6 +128,7 @@ fn loom_a_walk_meets_every_published_row_both_ways() {
 #[test]
 fn loom_a_published_range_tombstone_is_found() {
     beside(
+        6,
         |memtable, published| {
             let tombstone = RangeTombstone { start: b"a", end: None, seqno: 2 };
             memtable.delete_ranges(&[tombstone]);

@@ -64,11 +64,12 @@ impl Watched {
 mod tests {
     use super::*;
     use crate::storage::arena::Appender;
+    use crate::sync::explore;
 
     /// What is published can be read, while the appender writes behind it.
     #[test]
     fn loom_readers_beside_an_appender_read_only_what_was_written() {
-        ::loom::model(|| {
+        explore(9, || {
             let mut appender = Appender::new(64, Pages::Small).unwrap();
             let chunk = appender.chunk();
             let reader = ::loom::thread::spawn(move || {
