@@ -19,8 +19,8 @@
 //!
 //! Spec: `format-spec/01-files.md`. I/O: through `storage`. Unsafe: none.
 
+use crate::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
