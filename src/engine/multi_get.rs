@@ -48,7 +48,7 @@ impl View {
         take: impl Fn(Hit<'v>) -> T,
     ) -> Result<Vec<Option<T>>> {
         let mut values = Vec::with_capacity(keys.len());
-        let is_plain = !self.deletes_ranges();
+        let is_plain = self.is_plain();
         for group in keys.chunks(GROUP_LEN) {
             let mut bytes: [&[u8]; GROUP_LEN] = [&[]; GROUP_LEN];
             for (bytes, key) in bytes.iter_mut().zip(group) {

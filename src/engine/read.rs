@@ -69,17 +69,20 @@ impl View {
         want_seqno: bool,
         take: impl FnOnce(Hit<'v>) -> T,
     ) -> Result<Option<T>> {
-        let answer = if self.deletes_ranges() {
-            self.get_masked(key, seqno)
-        } else {
+        let answer = if self.is_plain() {
             cpu::run(Get { view: self, key, seqno })
+        } else {
+            self.get_masked(key, seqno)
         };
         self.conclude(answer, key, seqno, now, want_seqno, take)
     }
 
-    /// The first try, where there are range tombstones.
+    /// The first try, where there are range tombstones, or guarded maps, which it must not read.
     #[inline(never)]
     fn get_masked(&self, key: &[u8], seqno: u64) -> Answer<'_> {
+        if self.version.is_guarded() {
+            return Answer::Unsure;
+        }
         match self.newest_range_tombstone(key, seqno) {
             Ok(0) => cpu::run(Get { view: self, key, seqno }),
             // Often the range was deleted last.

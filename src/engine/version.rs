@@ -40,6 +40,8 @@ pub(crate) struct Version {
     max_seqno: u64,
     /// Whether a table has range tombstones.
     deletes_ranges: bool,
+    /// Whether the tables' maps are guarded.
+    is_guarded: bool,
     /// Those of them that may cover a row of a table; made when they are first asked for.
     range_tombstones: OnceLock<Arc<RangeTombstones>>,
     /// The tables that they cover in part; made when it is first asked for.
@@ -70,11 +72,21 @@ impl Version {
             level_before = level;
         }
         let deletes_ranges = tables.iter().any(|table| table.record.range_tombstone_count > 0);
+        let is_guarded = tables.iter().any(|table| table.read_mode == ReadMode::Guarded);
         let max_seqno = tables.iter().map(|table| table.record.max_seqno).max().unwrap_or(0);
         let records = tables.iter().map(|table| &table.record);
         let fences = Fences::new(records.map(|record| (&*record.smallest, &*record.largest)));
         let (range_tombstones, covered) = (OnceLock::new(), OnceLock::new());
-        Self { tables, runs, fences, max_seqno, deletes_ranges, range_tombstones, covered }
+        Self {
+            tables,
+            runs,
+            fences,
+            max_seqno,
+            deletes_ranges,
+            is_guarded,
+            range_tombstones,
+            covered,
+        }
     }
 
     /// The version without the tables of these files, and with others.
@@ -97,6 +109,12 @@ impl Version {
     #[inline]
     pub(crate) const fn deletes_ranges(&self) -> bool {
         self.deletes_ranges
+    }
+
+    /// Whether the tables' maps are guarded: then no slice of them is believed.
+    #[inline]
+    pub(crate) const fn is_guarded(&self) -> bool {
+        self.is_guarded
     }
 
     /// The range tombstones of all tables that may cover a row of one.

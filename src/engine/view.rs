@@ -40,6 +40,9 @@ pub(crate) struct View {
     range_tombstones: Vec<Arc<RangeTombstones>>,
     /// Whether a memtable or a table has range tombstones.
     deletes_ranges: bool,
+    /// Whether the first try of a get may answer by itself: there are no range tombstones, and no
+    /// guarded maps.
+    is_plain: bool,
     /// Memtables that wait to be flushed, newest first.
     pub(crate) frozen: Vec<Arc<Memtable>>,
     pub(crate) version: Arc<Version>,
@@ -72,7 +75,18 @@ impl View {
         let range_tombstones: Vec<_> =
             memtables.filter_map(|memtable| memtable.range_tombstones()).collect();
         let deletes_ranges = version.deletes_ranges() || !range_tombstones.is_empty();
-        Self { active, range_tombstones, deletes_ranges, frozen, version, hash_seed, merger, meter }
+        let is_plain = !deletes_ranges && !version.is_guarded();
+        Self {
+            active,
+            range_tombstones,
+            deletes_ranges,
+            is_plain,
+            frozen,
+            version,
+            hash_seed,
+            merger,
+            meter,
+        }
     }
 }
 
@@ -110,6 +124,12 @@ impl View {
             self.meter.ask_to_fold(&self.active);
         }
         is_slow
+    }
+
+    /// Whether a get needs nothing but a look into memtables and plain maps.
+    #[inline]
+    pub(super) const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// Whether there are range tombstones.

@@ -57,6 +57,7 @@ impl Disk {
                 _ if map_len == 0 => Region::memory(path, Bytes::new()),
                 ReadMode::Heap => Region::reader(path, len, Arc::new(Reader(file))),
                 ReadMode::Mmap => Region::mapped(path, Map::new(&file, map_len)?),
+                ReadMode::Guarded => Region::guarded(path, Map::guarded(&file, map_len)?),
             })
         };
         open().map_err(|source| Error::io("open", path, source))

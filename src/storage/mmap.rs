@@ -8,6 +8,7 @@
 //!
 //! - Only finished files are mapped, and nothing in TinyDB writes to a finished file.
 //! - A map is never empty: the system refuses that, so an empty file is plain empty bytes.
+//! - A page that the disk can't deliver ends the process, unless the map is guarded (`guard.rs`).
 //!
 //! Spec: none. I/O: the map itself, `/proc/self/smaps`. Unsafe: `mmap`.
 
@@ -19,6 +20,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memmap2::{Advice, Mmap, MmapOptions};
 
+use super::guard::Guard;
+
 /// The kernel reads no more than its read-ahead for one request, and that is 128 KiB by default.
 const READ_AHEAD: usize = 128 << 10;
 /// A part of a map is brought in by pieces of so many bytes: a huge page, or a few.
@@ -26,11 +29,28 @@ const PIECE: usize = 8 << 20;
 
 /// A mapped file. A clone is the same map.
 #[derive(Clone)]
-pub(super) struct Map(Arc<Mmap>);
+pub(super) struct Map(Arc<Inner>);
+
+struct Inner {
+    /// Dropped before the map, whose addresses may be another one's afterwards.
+    guard: Option<Guard>,
+    mmap: Mmap,
+}
 
 impl Map {
     /// Maps the first `len` bytes of `file`, at least one; the file may be closed afterwards.
     pub(super) fn new(file: &File, len: usize) -> io::Result<Self> {
+        Ok(Self(Arc::new(Inner { guard: None, mmap: Self::map(file, len)? })))
+    }
+
+    /// As [`new`](Self::new), but a page that is missing reads as zeros, and [`fault`](Self::fault) says so.
+    pub(super) fn guarded(file: &File, len: usize) -> io::Result<Self> {
+        let mmap = Self::map(file, len)?;
+        let guard = Guard::over(mmap.as_ptr().addr(), len)?;
+        Ok(Self(Arc::new(Inner { guard: Some(guard), mmap })))
+    }
+
+    fn map(file: &File, len: usize) -> io::Result<Mmap> {
         // SAFETY: mapping a file requires that nobody changes or truncates it while the map
         // lives. Finished files are immutable: a writer renames them into place only when they
         // are complete, no code path opens one for writing (`Disk::create` demands a new name),
@@ -38,10 +58,17 @@ impl Map {
         // writers out. A log is mapped only by recovery, before this process writes to any, and
         // is never written again afterwards. `len` is the length that the file has now, so no
         // page lies wholly past its end. A foreign program that truncates or overwrites the file
-        // breaks this contract; the README tells users so, and offers `ReadMode::Heap`.
+        // breaks this contract; the README tells users so, and offers `ReadMode::Guarded`,
+        // which finds out and believes nothing then, and `ReadMode::Heap`.
         #[expect(unsafe_code, reason = "mapping a file is unsafe; see SAFETY")]
         let map = unsafe { MmapOptions::new().len(len).map(file)? };
-        Ok(Self(Arc::new(map)))
+        Ok(map)
+    }
+
+    /// Where the first page starts that was missing when somebody read it, if the map is guarded.
+    #[inline]
+    pub(super) fn fault(&self) -> Option<u64> {
+        self.0.guard.as_ref()?.fault()
     }
 
     /// The mapped bytes; they keep the map alive.
@@ -51,9 +78,9 @@ impl Map {
 
     /// Asks for huge pages and for read-ahead; a hint that systems without them ignore.
     pub(super) fn advise_huge(&self) {
-        let _ = self.0.advise(Advice::Normal);
+        let _ = self.0.mmap.advise(Advice::Normal);
         #[cfg(target_os = "linux")]
-        let _ = self.0.advise(Advice::HugePage);
+        let _ = self.0.mmap.advise(Advice::HugePage);
     }
 
     /// Asks that a page that is missing be read alone.
@@ -61,26 +88,26 @@ impl Map {
     /// A map that asks for huge pages reads as much as one of them, whatever else was advised.
     pub(super) fn advise_random(&self) {
         #[cfg(target_os = "linux")]
-        let _ = self.0.advise(Advice::NoHugePage);
-        let _ = self.0.advise(Advice::Random);
+        let _ = self.0.mmap.advise(Advice::NoHugePage);
+        let _ = self.0.mmap.advise(Advice::Random);
     }
 
     /// Has what is missing of a part read from now on, and returns at once; a hint.
     pub(super) fn will_need(&self, part: Range<usize>) {
-        let end = part.end.min(self.0.len());
+        let end = part.end.min(self.0.mmap.len());
         for start in (part.start..end).step_by(READ_AHEAD) {
-            let _ = self.0.advise_range(Advice::WillNeed, start, READ_AHEAD.min(end - start));
+            let _ = self.0.mmap.advise_range(Advice::WillNeed, start, READ_AHEAD.min(end - start));
         }
     }
 
     /// Brings all of the map into memory and into the page tables, on return; where the system has
     /// no such call, has it read from now on.
     pub(super) fn populate(&self) {
-        let len = self.0.len();
+        let len = self.0.mmap.len();
         for start in (0..len).step_by(PIECE) {
             let piece = start..len.min(start + PIECE);
             #[cfg(target_os = "linux")]
-            if self.0.advise_range(Advice::PopulateRead, start, piece.len()).is_ok() {
+            if self.0.mmap.advise_range(Advice::PopulateRead, start, piece.len()).is_ok() {
                 continue;
             }
             self.will_need(piece);
@@ -90,14 +117,14 @@ impl Map {
     /// How many bytes of the map use huge pages now; `None` if the system doesn't tell.
     pub(super) fn huge_page_len(&self) -> Option<u64> {
         let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
-        let start = self.0.as_ptr().addr() as u64;
-        huge_page_len(&smaps, start, start.saturating_add(self.0.len() as u64))
+        let start = self.0.mmap.as_ptr().addr() as u64;
+        huge_page_len(&smaps, start, start.saturating_add(self.0.mmap.len() as u64))
     }
 }
 
 impl AsRef<[u8]> for Map {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.0.mmap
     }
 }
 
@@ -165,7 +192,7 @@ mod tests {
             if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| inside) {
                 found.extend(flags.split_whitespace().map(str::to_owned));
             } else if let Some(area) = area_start(line) {
-                inside = area == map.0.as_ptr().addr() as u64;
+                inside = area == map.0.mmap.as_ptr().addr() as u64;
             }
         }
         found
@@ -194,7 +221,7 @@ mod tests {
         let map = Map::new(file.as_file(), 10 << 20).unwrap();
         let resident = || {
             let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-            let start = format!("{:x}-", map.0.as_ptr().addr());
+            let start = format!("{:x}-", map.0.mmap.as_ptr().addr());
             let mut area = smaps.lines().skip_while(|line| !line.starts_with(&start));
             let rss = area.find_map(|line| line.strip_prefix("Rss:")).unwrap();
             rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10

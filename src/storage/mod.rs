@@ -25,7 +25,7 @@
 //! - A name that was there when the sync of the directory failed is never called durable.
 //! - An error names what was attempted and on which path.
 //!
-//! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`, `arena.rs`.
+//! Spec: `format-spec/01-files.md`. I/O: all of it. Unsafe: `mmap.rs`, `guard.rs`, `arena.rs`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -43,6 +43,7 @@ use crate::options::ReadMode;
 
 mod arena;
 mod disk;
+mod guard;
 mod lone_file;
 mod memory;
 mod mmap;
@@ -235,6 +236,9 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    const MODES: [ReadMode; 3] = [ReadMode::Mmap, ReadMode::Guarded, ReadMode::Heap];
+    #[cfg(not(target_os = "linux"))]
     const MODES: [ReadMode; 2] = [ReadMode::Mmap, ReadMode::Heap];
 
     #[test]

@@ -6,12 +6,16 @@
 //! ```text
 //!   Region ── Whole: a map, or bytes in memory ── bytes(): the whole file, borrowed
 //!          └─ Reader: an open file ────────────── read(): the wanted part, owned
+//!
+//!   guarded ─ a map that may fail ─────────────── read(): a copy, made before check()
 //! ```
 //!
 //! # Invariants
 //!
 //! - `len` is fixed when the region is opened; nothing past it is ever read.
 //! - A length that comes from a file allocates nothing before it is known to be in bounds.
+//! - What a guarded region's [`bytes`](Region::bytes) say is believed only if [`check`](Region::check)
+//!   succeeds afterwards. Once it fails it always does.
 //!
 //! Spec: none. I/O: reads of an open file. Unsafe: none here.
 
@@ -24,7 +28,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::mmap::Map;
-use crate::error::{Error, Result};
+use crate::error::{Error, FormatError, Result};
 
 /// One immutable file as bytes. A clone is the same file; it stays readable after its removal.
 #[derive(Clone)]
@@ -32,6 +36,20 @@ pub struct Region {
     path: Arc<Path>,
     len: u64,
     source: Source,
+    guard: Option<Guard>,
+}
+
+/// Who knows whether the bytes of a map are those of the file.
+#[derive(Clone)]
+enum Guard {
+    Map(Map),
+    Simulated(Arc<dyn Faults>),
+}
+
+/// What a simulated disk says of a map.
+pub(super) trait Faults: Send + Sync + 'static {
+    /// Where the first page starts that was missing when it was read, if one was.
+    fn fault(&self) -> Option<u64>;
 }
 
 #[derive(Clone)]
@@ -61,18 +79,34 @@ impl Region {
     pub(super) fn mapped(path: &Path, map: Map) -> Self {
         let bytes = map.bytes();
         let len = bytes.len() as u64;
-        Self { path: path.into(), len, source: Source::Whole { bytes, map: Some(map) } }
+        Self {
+            path: path.into(),
+            len,
+            source: Source::Whole { bytes, map: Some(map) },
+            guard: None,
+        }
+    }
+
+    /// A map that is guarded.
+    pub(super) fn guarded(path: &Path, map: Map) -> Self {
+        let guard = Some(Guard::Map(map.clone()));
+        Self { guard, ..Self::mapped(path, map) }
+    }
+
+    /// Bytes in memory that behave as a guarded map does.
+    pub(super) fn simulated_map(path: &Path, bytes: Bytes, faults: Arc<dyn Faults>) -> Self {
+        Self { guard: Some(Guard::Simulated(faults)), ..Self::memory(path, bytes) }
     }
 
     pub(super) fn reader(path: &Path, len: u64, file: Arc<dyn ReadAt>) -> Self {
-        Self { path: path.into(), len, source: Source::Reader(file) }
+        Self { path: path.into(), len, source: Source::Reader(file), guard: None }
     }
 
     /// Bytes in memory as a region; `path` serves error messages alone.
     #[must_use]
     pub fn memory(path: &Path, bytes: Bytes) -> Self {
         let len = bytes.len() as u64;
-        Self { path: path.into(), len, source: Source::Whole { bytes, map: None } }
+        Self { path: path.into(), len, source: Source::Whole { bytes, map: None }, guard: None }
     }
 
     /// The length of the file when it was opened.
@@ -121,21 +155,89 @@ impl Region {
     ///
     /// # Cost
     ///
-    /// A bounds check, if [`bytes`](Self::bytes) has them; else an allocation and a system call.
+    /// A bounds check, if [`bytes`](Self::bytes) has them; else an allocation and a system call. A
+    /// guarded map: an allocation and a copy.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the file ends before that, or the system refuses.
+    /// [`Error::Io`] if the file ends before that, or the system refuses; if a page of a guarded map
+    /// was missing, now or earlier.
     #[inline]
     pub fn read(&self, offset: u64, len: usize) -> Result<Slice<'_>> {
         let Some(range) = part(self.len, offset, len) else {
-            return Err(self.failed(ended()));
+            return Err(self.failed(ended(self.len)));
         };
         let read = match &self.source {
-            Source::Whole { bytes, .. } => bytes.get(range).map(Slice::Borrowed).ok_or_else(ended),
+            Source::Whole { bytes, .. } => {
+                bytes.get(range).map(Slice::Borrowed).ok_or_else(|| ended(self.len))
+            }
             Source::Reader(file) => fetch(&**file, offset, len).map(Slice::Owned),
         };
-        read.map_err(|source| self.failed(source))
+        let slice = read.map_err(|source| self.failed(source))?;
+        if self.is_guarded() { self.copied(slice) } else { Ok(slice) }
+    }
+
+    /// The bytes as a copy that is proven to be of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    #[inline(never)]
+    pub(crate) fn copied<'r>(&self, slice: Slice<'r>) -> Result<Slice<'r>> {
+        let copy = match slice {
+            Slice::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Slice::Owned(bytes) => bytes,
+        };
+        self.check()?;
+        Ok(Slice::Owned(copy))
+    }
+
+    /// Whether it is a map whose missing pages read as zeros, so that [`check`](Self::check) has to be asked.
+    #[inline]
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// Whether what was read of a guarded map so far was there.
+    ///
+    /// # Cost
+    ///
+    /// A few loads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] by file and offset from the first page on that was not: the file was cut, or the
+    /// disk failed.
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        match self.fault() {
+            None => Ok(()),
+            Some(offset) => Err(self.missing(offset)),
+        }
+    }
+
+    #[inline]
+    fn fault(&self) -> Option<u64> {
+        match self.guard.as_ref()? {
+            Guard::Map(map) => map.fault(),
+            Guard::Simulated(faults) => faults.fault(),
+        }
+    }
+
+    #[cold]
+    fn missing(&self, offset: u64) -> Error {
+        let what =
+            format!("there is no data at offset {offset}: the file was cut, or the disk failed");
+        self.failed(io::Error::other(what))
+    }
+
+    /// The error of a structure that starts at `base` and breaks a rule; of the disk, if that may
+    /// be why.
+    #[cold]
+    #[must_use]
+    pub fn corrupt(&self, base: u64, error: FormatError) -> Error {
+        self.check().err().unwrap_or_else(|| Error::corrupt(&self.path, base, error))
     }
 
     #[cold]
@@ -144,7 +246,7 @@ impl Region {
     }
 
     /// Owned bytes that keep the file's memory alive instead of copying: `Some` if `part` lies
-    /// within [`bytes`](Self::bytes).
+    /// within [`bytes`](Self::bytes). Of a guarded region they are no safer than those.
     #[must_use]
     pub fn share(&self, part: &[u8]) -> Option<Bytes> {
         let whole = self.shared()?;
@@ -207,7 +309,7 @@ fn fetch(file: &dyn ReadAt, offset: u64, len: usize) -> io::Result<Bytes> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset + done as u64) {
-            Ok(0) => return Err(ended()),
+            Ok(0) => return Err(ended(offset + done as u64)),
             Ok(count) => done += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -217,13 +319,14 @@ fn fetch(file: &dyn ReadAt, offset: u64, len: usize) -> io::Result<Bytes> {
 }
 
 #[cold]
-fn ended() -> io::Error {
-    io::ErrorKind::UnexpectedEof.into()
+fn ended(offset: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("the file ends at offset {offset}"))
 }
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.source {
+            Source::Whole { map: Some(_), .. } if self.is_guarded() => "guarded map",
             Source::Whole { map: Some(_), .. } => "map",
             Source::Whole { map: None, .. } => "memory",
             Source::Reader(_) => "file",

@@ -32,6 +32,7 @@ use crate::format::error::FormatError;
 use crate::format::filter::Filter;
 use crate::format::index::Search;
 use crate::format::row::Kind;
+use crate::options::ChecksumPolicy;
 use crate::storage::Slice;
 
 /// The row that a lookup found.
@@ -135,6 +136,9 @@ impl Table {
         seqno: u64,
         want_seqno: bool,
     ) -> Result<Option<Found<'_>>> {
+        if self.region.is_guarded() {
+            return self.get_guarded(key, hash, seqno);
+        }
         match self.probe::<WIDE>(key, hash, seqno) {
             Probe::Absent => Ok(None),
             Probe::Value(value) if !want_seqno => Ok(Some(Found::plain(value))),
@@ -220,6 +224,19 @@ impl Table {
         }
     }
 
+    /// As [`get`](Self::get), where bytes of the map are believed only as a copy, made before it is asked
+    /// whether they were there.
+    #[inline(never)]
+    fn get_guarded(&self, key: &[u8], hash: u64, seqno: u64) -> Result<Option<Found<'_>>> {
+        match self.get_carefully(key, hash, seqno)? {
+            Some(found) => {
+                let value = self.region.copied(found.value)?;
+                Ok(Some(Found { value, ..found }))
+            }
+            None => self.region.check().map(|()| None),
+        }
+    }
+
     /// As [`get`](Self::get), verifying what was not touched before.
     #[inline(never)]
     fn get_carefully(&self, key: &[u8], hash: u64, seqno: u64) -> Result<Option<Found<'_>>> {
@@ -227,7 +244,9 @@ impl Table {
             return Ok(None);
         }
         let block = self.search(key)?;
-        if self.data.is_none() {
+        // What is to be verified at every read is verified as the copy that is read.
+        let is_doubted = self.reads_copies() && self.policy == ChecksumPolicy::Always;
+        if self.data.is_none() || is_doubted {
             return self.get_from_heap(block, key, hash, seqno);
         }
         let mut place = Place { block, offset: self.block_offset(block)? };

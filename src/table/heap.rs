@@ -1,7 +1,8 @@
-//! Reading a table that is not mapped: block by block, to the heap.
+//! Reading a table block by block, to the heap.
 //!
 //! `ReadMode::Heap` never touches a map: each block is read by a system call, verified, and kept by
-//! the value that points into it.
+//! the value that points into it. `ReadMode::Guarded` copies blocks out of its map where more is
+//! wanted of them than a row: a copy does not change, and is checked once.
 //!
 //! Spec: `format-spec/03-table.md`, "Point lookup". I/O: through a `Region`. Unsafe: none.
 
@@ -23,7 +24,7 @@ pub(super) struct HeapBlock {
 }
 
 impl Table {
-    /// A block of a file that is not mapped, read and verified.
+    /// A copy of a block, read and verified.
     pub(super) fn heap_block(&self, block: usize) -> Result<HeapBlock> {
         let offset = self.block_offset(block)?;
         let next = self.block_offset(block + 1)?.min(self.data_len);
@@ -38,7 +39,10 @@ impl Table {
             Slice::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
         };
         let parsed = DataBlock::parse(&bytes).map_err(|error| self.corrupt(base, error))?;
-        if self.policy != ChecksumPolicy::Never {
+        if self.data.is_some() {
+            let verified = self.verified_blocks();
+            verified.check(block, || self.verify_block(&parsed, base))?;
+        } else if self.policy != ChecksumPolicy::Never {
             self.verify_block(&parsed, base)?;
         }
         let layout = *parsed.layout();

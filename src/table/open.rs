@@ -33,7 +33,7 @@ impl Table {
     /// [`Error::Corrupt`] or [`Error::UnsupportedFormat`] naming the file; `Io` from reading.
     pub(crate) fn open(region: Region, policy: ChecksumPolicy) -> Result<Self> {
         let len = region.len();
-        let broken = |at, error| Error::corrupt(region.path(), at, error);
+        let broken = |at, error| region.corrupt(at, error);
         if len < 2 * REGION_ALIGN {
             return Err(broken(0, table_file::LEN.found(0, 2 * REGION_ALIGN, len)));
         }
@@ -115,7 +115,7 @@ struct Opening<'o> {
 
 impl Opening<'_> {
     fn broken(&self, at: u64, error: FormatError) -> Error {
-        Error::corrupt(self.region.path(), at, error)
+        self.region.corrupt(at, error)
     }
 
     fn file_id(&self) -> u64 {
@@ -136,6 +136,23 @@ impl Opening<'_> {
             }
             Slice::Owned(bytes) => bytes,
         })
+    }
+
+    /// The same of a region that is verified when it is touched, so not read now if there is a map;
+    /// but for one that is believed neither then nor later.
+    fn load_lazily(&self, entry: &RegionEntry) -> Result<Bytes> {
+        if self.region.is_guarded() && self.policy == ChecksumPolicy::Always {
+            return self.load(entry);
+        }
+        let range = |bytes: &[u8]| {
+            let start = usize::try_from(entry.offset.get()).ok()?;
+            let end = start.checked_add(usize::try_from(entry.stored_len()).ok()?)?;
+            self.region.share(bytes.get(start..end)?)
+        };
+        match self.region.bytes().and_then(range) {
+            Some(bytes) => Ok(bytes),
+            None => self.load(entry),
+        }
     }
 
     fn properties<T>(&self, read: impl FnOnce(&Properties<'_>) -> T) -> Result<T> {
@@ -177,7 +194,7 @@ impl Opening<'_> {
     }
 
     fn chunked(&self, entry: &RegionEntry) -> Result<ChunkedRegion> {
-        let bytes = self.load(entry)?;
+        let bytes = self.load_lazily(entry)?;
         let payload_len = usize::try_from(entry.len.get()).unwrap_or(usize::MAX);
         let offset = entry.offset.get();
         Ok(ChunkedRegion::new(bytes, payload_len, self.file_id(), offset, self.policy))

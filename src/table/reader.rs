@@ -110,7 +110,14 @@ impl Table {
     /// The error of a structure of this file that starts at `base`.
     #[cold]
     pub(super) fn corrupt(&self, base: u64, error: FormatError) -> Error {
-        Error::corrupt(self.region.path(), base, error)
+        self.region.corrupt(base, error)
+    }
+
+    /// Whether whole blocks are read, to the heap: there is no map, or its bytes are believed only
+    /// as a copy.
+    #[inline]
+    pub(super) fn reads_copies(&self) -> bool {
+        self.data.is_none() || self.region.is_guarded()
     }
 
     /// Asks for the memory that [`may_contain`](Self::may_contain) will read.
@@ -128,7 +135,10 @@ impl Table {
         let Some((region, block_count)) = &self.filter else { return Ok(true) };
         let filter = Filter::with_block_count(region.payload(), *block_count);
         match region.touch(filter.block_range(hash)) {
-            Ok(()) => Ok(filter.may_contain(hash)),
+            Ok(()) => {
+                let may = filter.may_contain(hash);
+                self.region.check().map(|()| may)
+            }
             Err(error) => Err(self.corrupt(region.offset(), error)),
         }
     }
@@ -151,9 +161,10 @@ impl Table {
 
     /// The columns of a block, verified.
     pub(super) fn block_layout(&self, block: usize) -> Result<Layout> {
-        Ok(match self.data {
-            Some(_) => *self.mapped_block(block)?.layout(),
-            None => self.heap_block(block)?.layout,
+        Ok(if self.reads_copies() {
+            self.heap_block(block)?.layout
+        } else {
+            *self.mapped_block(block)?.layout()
         })
     }
 
@@ -215,12 +226,10 @@ impl Table {
                 Err(self.corrupt(start, table_file::VALUE_CHECKSUM.broken(0)))
             }
         };
-        match &value {
-            Slice::Borrowed(_) => {
-                self.values_verified.check(reference.index.get() as usize, verify)?;
-            }
-            Slice::Owned(_) if self.policy != ChecksumPolicy::Never => verify()?,
-            Slice::Owned(_) => {}
+        if self.data.is_some() {
+            self.values_verified.check(reference.index.get() as usize, verify)?;
+        } else if self.policy != ChecksumPolicy::Never {
+            verify()?;
         }
         Ok(value)
     }

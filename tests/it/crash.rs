@@ -8,7 +8,7 @@ use tinydb::internals::file_name::FileName;
 use tinydb::internals::{CrashMode, Fault, SimDisk};
 use tinydb::{CompactionStyle, Db, Durability, Error, Options, ReadMode, merge};
 
-use crate::support::{Draw, ManualClock, Seed, first_seed, runs};
+use crate::support::{Draw, GUARDED, ManualClock, Seed, first_seed, runs};
 use crate::workload::Step::{Compact, Flush, Ingest, Reopen, Sync, WaitIdle, Write};
 use crate::workload::{History, Script, Step, open};
 
@@ -278,7 +278,7 @@ fn random_script(draw: &mut Draw) -> (Script, Options) {
     let options = options()
         .block_size(1 << (10 + draw.below(7)))
         .filter_bits_per_key(*draw.pick(&[0, 10]))
-        .read_mode(*draw.pick(&[ReadMode::Mmap, ReadMode::Heap]))
+        .read_mode(*draw.pick(&[ReadMode::Mmap, GUARDED, ReadMode::Heap]))
         .compaction(style);
     (script, options)
 }

@@ -7,13 +7,12 @@
 //! opens the directory, which succeeds, and finds every batch that was acknowledged: nothing was
 //! synced but what asked for it, and a kill loses nothing that the system was given.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use tinydb::{Db, Durability, Error, Options, WriteBatch, merge};
 
-use crate::support::{Draw, Seed, first_seed, runs};
+use crate::support::{Draw, Seed, child as child_of, first_seed, lines_of, runs};
 
 /// Tells a process of this test that it is the child, and where it is to write.
 const ROLE: &str = "TINYDB_KILLED_CHILD";
@@ -70,13 +69,7 @@ fn child() {
 
 /// Starts a child, which writes until it is killed or meets an error.
 pub(crate) fn start(dir: &Path, errors: Stdio) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill::child", "--nocapture", "--test-threads", "1"])
-        .env(ROLE, dir)
-        .stdout(Stdio::piped())
-        .stderr(errors)
-        .spawn()
-        .unwrap()
+    child_of("kill::child").env(ROLE, dir).stderr(errors).spawn().unwrap()
 }
 
 #[test]
@@ -90,7 +83,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     let (mut acked, mut unacked) = (0, 0);
     for _ in 0..kills {
         let mut child = start(&path, Stdio::inherit());
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut lines = lines_of(&mut child);
         assert!(lines.any(|line| line == READY), "the child ended by itself");
         match options().open(&path) {
             Err(Error::Locked { holder, .. }) => assert!(holder.contains(&child.id().to_string())),

@@ -25,6 +25,8 @@ mod power;
 mod python;
 mod recovery;
 mod repair;
+#[cfg(target_os = "linux")]
+mod sigbus;
 mod spec;
 mod sums;
 mod support;

@@ -5,18 +5,17 @@
 //! does. It needs root, loop devices, `mkfs.ext4`, `mkfs.xfs` and `xfs_io`; without them the test says
 //! what is missing and passes.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::kill::{READY, counted, options, start};
-use crate::support::{Draw, Seed, first_seed, runs};
+use crate::support::{Draw, Seed, first_seed, lines_of, runs};
 
 /// Bytes of the file system's image, of which most are never written.
 const IMAGE_LEN: u64 = 400 << 20;
 
 /// Runs a program; what it said if it failed.
-fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -24,10 +23,10 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 }
 
 /// A file system that is mounted.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(image: &Path, at: &Path) -> Result<Self, String> {
+    pub(crate) fn new(image: &Path, at: &Path) -> Result<Self, String> {
         run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()])?;
         Ok(Self(at.to_owned()))
     }
@@ -53,7 +52,7 @@ fn check(mkfs: &str, cuts: u64, draw: &mut Draw) -> Result<i64, String> {
     for cut in 0..cuts {
         let mounted = Mounted::new(&image, &at)?;
         let mut child = start(&path, Stdio::null());
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut lines = lines_of(&mut child);
         assert!(lines.any(|line| line == READY), "the child ended by itself");
         let mut acked = durable;
         for line in lines.by_ref().take(1 + draw.below(150)) {

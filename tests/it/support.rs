@@ -1,6 +1,8 @@
 //! What the suites share: chance, time, places to put a database, and how often to run.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -93,6 +95,19 @@ impl Clock for ManualClock {
     }
 }
 
+/// A process that runs one test of this binary, which then is the child of another one: it finds what
+/// it is to do in its environment. It speaks through a pipe.
+pub(crate) fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads", "1"]).stdout(Stdio::piped());
+    command
+}
+
+/// What a child says, line by line; of a child that was killed the last one may be cut.
+pub(crate) fn lines_of(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap)
+}
+
 /// Where a database is put.
 pub(crate) enum Place {
     Real(TempDir),
@@ -153,6 +168,10 @@ impl Setup {
     }
 }
 
+/// Guarded maps, where there are any.
+pub(crate) const GUARDED: ReadMode =
+    if cfg!(target_os = "linux") { ReadMode::Guarded } else { ReadMode::Mmap };
+
 pub(crate) const SETUPS: [Setup; 4] = [
     Setup {
         block_size: 1 << 10,
@@ -189,7 +208,7 @@ pub(crate) const SETUPS: [Setup; 4] = [
         table_size: 256 << 10,
         filter_bits: 32,
         checksums: ChecksumPolicy::Once,
-        read_mode: ReadMode::Heap,
+        read_mode: GUARDED,
         background_threads: 0,
         durability: Durability::Sync,
         compaction: CompactionStyle::Manual,

@@ -23,11 +23,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use super::region::{ReadAt, Region};
+use super::region::{Faults, ReadAt, Region};
 use super::{Listing, LockGuard, Memory, Storage, StorageFile};
 use crate::error::{Error, Result};
 use crate::format::file_name::{DAMAGED_DIR, FileName};
@@ -113,6 +113,17 @@ impl SimDisk {
     /// Lets call number `call` and every later one fail, until a reboot.
     pub fn fail_from(&self, call: u64, fault: Fault) {
         self.state().plan.faults.push(PlannedFault { call, lasting: true, fault });
+    }
+
+    /// How often a guarded map was asked, since the disk was started, whether its pages were there.
+    #[must_use]
+    pub fn map_checks(&self) -> u64 {
+        self.state().map_checks
+    }
+
+    /// Lets the map that is asked at question number `check` lack a page, from then on.
+    pub fn fail_map_at(&self, check: u64) {
+        self.state().plan.map_fault = Some(check);
     }
 
     /// Takes back every planned crash and fault.
@@ -237,6 +248,11 @@ impl Storage for SimDisk {
         })?;
         Ok(match mode {
             ReadMode::Mmap => Region::memory(&path, bytes),
+            ReadMode::Guarded => {
+                let map =
+                    SimMap { disk: self.clone(), len: bytes.len() as u64, fault: OnceLock::new() };
+                Region::simulated_map(&path, bytes, Arc::new(map))
+            }
             ReadMode::Heap => {
                 let len = bytes.len() as u64;
                 Region::reader(&path, len, Arc::new(SimReader { disk: self.clone(), name, bytes }))
@@ -337,6 +353,27 @@ impl ReadAt for SimReader {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = self.bytes.get(offset..).unwrap_or_default();
         Ok(rest.iter().zip(buffer).map(|(byte, place)| *place = *byte).count())
+    }
+}
+
+/// A guarded map of a simulated file.
+struct SimMap {
+    disk: SimDisk,
+    len: u64,
+    /// Where the page is that it lacks.
+    fault: OnceLock<u64>,
+}
+
+impl Faults for SimMap {
+    fn fault(&self) -> Option<u64> {
+        if let Some(offset) = self.fault.get() {
+            return Some(*offset);
+        }
+        let mut state = self.disk.state();
+        let check = state.map_checks;
+        // Any page will do, as it is the question that fails.
+        let offset = check.wrapping_mul(4096) % self.len.max(1);
+        state.map_fails().then(|| *self.fault.get_or_init(|| offset - offset % 4096))
     }
 }
 

@@ -108,6 +108,8 @@ pub(super) enum Fate {
 pub(super) struct Plan {
     pub(super) crash: Option<(u64, CrashMode)>,
     pub(super) faults: Vec<PlannedFault>,
+    /// At which question after its pages a guarded map lacks one.
+    pub(super) map_fault: Option<u64>,
 }
 
 #[derive(Clone, Debug)]

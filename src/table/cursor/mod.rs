@@ -85,7 +85,7 @@ impl TableCursor {
     /// A cursor off its rows.
     pub(crate) fn new(table: Arc<Table>) -> Self {
         let mut walk = Walk::default();
-        if let Some(data) = &table.data {
+        if let Some(data) = table.data.as_ref().filter(|_| !table.reads_copies()) {
             walk.piece = data.clone();
             walk.mapped_at = Some(table.data_offset);
         }
