@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use tinydb::{Db, Durability, Error, Options, WriteBatch, merge};
+use tinydb::{Db, Durability, Error, Options, Result, WriteBatch, merge};
 
 use crate::support::{Draw, Seed, child as child_of, first_seed, lines_of, runs};
 
@@ -24,16 +24,28 @@ pub(crate) fn options() -> Options {
     Options::new().memtable_size(64 << 10).block_size(1 << 10).merge_operator(merge::Counter)
 }
 
-fn number(db: &Db, key: &str) -> i64 {
-    let value = db.get(key).unwrap();
-    value.map_or(0, |value| i64::from_le_bytes(value[..].try_into().expect("eight bytes")))
+pub(crate) fn number(db: &Db, key: &str) -> Result<i64> {
+    let value = db.get(key)?;
+    Ok(value.map_or(0, |value| i64::from_le_bytes(value[..].try_into().expect("eight bytes"))))
+}
+
+/// Writes a batch; every fifth one is synced.
+pub(crate) fn write(db: &Db, count: i64) -> Result<()> {
+    let mut batch = WriteBatch::new();
+    batch.put(format!("row {count:08}"), vec![b'v'; 300]);
+    if count % 7 == 0 {
+        batch.delete(format!("row {count:08}"));
+    }
+    batch.merge("count", 1_i64.to_le_bytes()).merge("sum", count.to_le_bytes());
+    let is_synced = count % 5 == 0;
+    db.write_with(&batch, if is_synced { Durability::Sync } else { Durability::Buffered })
 }
 
 /// How many batches the database holds.
 #[track_caller]
 pub(crate) fn counted(db: &Db) -> i64 {
-    let count = number(db, "count");
-    assert_eq!(number(db, "sum"), count * (count + 1) / 2, "of {count} batches");
+    let count = number(db, "count").unwrap();
+    assert_eq!(number(db, "sum").unwrap(), count * (count + 1) / 2, "of {count} batches");
     let rows = db.prefix("row ").map(|row| row.unwrap().key().to_vec()).collect::<Vec<_>>();
     let want = (1..=count).filter(|number| number % 7 != 0).count();
     assert_eq!(rows.len(), want, "rows of {count} batches");
@@ -49,15 +61,7 @@ fn child() {
     println!("\n{READY}");
     loop {
         count += 1;
-        let mut batch = WriteBatch::new();
-        batch.put(format!("row {count:08}"), vec![b'v'; 300]);
-        if count % 7 == 0 {
-            batch.delete(format!("row {count:08}"));
-        }
-        batch.merge("count", 1_i64.to_le_bytes()).merge("sum", count.to_le_bytes());
-        let is_synced = count % 5 == 0;
-        let durability = if is_synced { Durability::Sync } else { Durability::Buffered };
-        db.write_with(&batch, durability).unwrap();
+        write(&db, count).unwrap();
         println!("{count}");
         match count % 97 {
             40 => db.flush().unwrap(),

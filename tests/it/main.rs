@@ -26,6 +26,8 @@ mod python;
 mod recovery;
 mod repair;
 #[cfg(target_os = "linux")]
+mod refused;
+#[cfg(target_os = "linux")]
 mod sigbus;
 mod spec;
 mod sums;
