@@ -61,7 +61,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if a checksum on the way fails; [`Error::NoMergeOperator`] or
+    /// [`Error::Corrupt`] if a checksum on the way fails; [`Error::Io`] if a table can't be read, with
+    /// [`ReadMode::Guarded`](crate::ReadMode::Guarded) also while it is; [`Error::NoMergeOperator`] or
     /// [`Error::Merge`] of a key with merge operands; [`Error::Closed`] if the database was closed
     /// when the snapshot was taken.
     #[inline]

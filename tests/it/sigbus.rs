@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tinydb::internals::SimDisk;
-use tinydb::{ChecksumPolicy, CompactionStyle, Db, Error, Options, ReadMode};
+use tinydb::{ChecksumPolicy, CompactionStyle, Db, Error, Options, ReadMode, WriteBatch, merge};
 
 use crate::power::{Mounted, run};
 use crate::support::{Draw, Seed, child as child_of, dump, first_seed, lines_of, runs};
@@ -29,6 +29,8 @@ const READY: &str = "ready";
 const SIGBUS: i32 = 7;
 const PAGE: u64 = 4096;
 const ROWS: usize = 6_000;
+/// Keys with an operand in each table.
+const COUNTERS: usize = 300;
 
 fn key(number: usize) -> Vec<u8> {
     format!("key {number:06}").into_bytes()
@@ -42,6 +44,22 @@ fn value(number: usize) -> Vec<u8> {
         _ => 30,
     };
     Draw::new(number as u64).bytes(len)
+}
+
+fn counter(number: usize) -> Vec<u8> {
+    format!("counter {number:03}").into_bytes()
+}
+
+/// A key that was put, and then deleted with its range.
+fn gone(number: usize) -> Vec<u8> {
+    format!("gone {number:03}").into_bytes()
+}
+
+/// What the database holds.
+fn all_rows() -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let rows = (0..ROWS).map(|number| (key(number), value(number)));
+    let counters = (0..COUNTERS).map(|number| (counter(number), 3_i64.to_le_bytes().to_vec()));
+    rows.chain(counters).collect()
 }
 
 /// How a child reads.
@@ -67,16 +85,26 @@ const fn how(mode: ReadMode, checksums: ChecksumPolicy, is_warm: bool) -> How {
 }
 
 fn options() -> Options {
-    Options::new().block_size(4 << 10).compaction(CompactionStyle::Manual)
+    let options = Options::new().block_size(4 << 10).merge_operator(merge::Counter);
+    options.compaction(CompactionStyle::Manual)
 }
 
 /// Three tables, over each other.
 fn fill(path: &Path) {
     let db = options().open(path).unwrap();
     for part in 0..3 {
-        let mut batch = tinydb::WriteBatch::new();
+        let mut batch = WriteBatch::new();
         for number in (part..ROWS).step_by(3) {
             batch.put(key(number), value(number));
+        }
+        for number in 0..COUNTERS {
+            batch.merge(counter(number), 1_i64.to_le_bytes());
+            if part == 0 {
+                batch.put(gone(number), "back");
+            }
+        }
+        if part == 1 {
+            batch.delete_range("gone".."gonf");
         }
         db.write(&batch).unwrap();
         db.flush().unwrap();
@@ -135,6 +163,9 @@ fn read(db: &Db, draw: &mut Draw, seen: &mut Seen) {
         seen.take(db.get(key(number)).map(owned), &want);
         seen.take(db.contains_key(key(number)), &want.is_some());
         seen.take(db.get([&key(number)[..], b"absent"].concat()).map(owned), &None);
+        let number = draw.below(COUNTERS);
+        seen.take(db.get(counter(number)).map(owned), &Some(3_i64.to_le_bytes().to_vec()));
+        seen.take(db.get(gone(number)).map(owned), &None);
     }
     let numbers: Vec<_> = (0..40).map(|_| draw.below(ROWS)).collect();
     let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
@@ -186,7 +217,7 @@ fn child() {
     let options = options().read_mode(how.mode).checksums(how.checksums);
     let db = options.open(dir).unwrap();
     assert!(db.get(key(0)).unwrap().is_some(), "the tables are open");
-    assert!(!how.is_warm || dump(&db).unwrap().len() == ROWS);
+    assert!(!how.is_warm || dump(&db).unwrap() == all_rows());
     println!("\n{READY}");
     let is_spoilt = AtomicBool::new(false);
     let seen: Vec<Seen> = std::thread::scope(|scope| {
@@ -298,8 +329,7 @@ fn spoil(how: &str, harms: &[Harm], draw: &mut Draw) -> Outcome {
     let db = options().open(&path).unwrap();
     let mut rows = dump(&db).unwrap();
     rows.remove(&b"zzz"[..]);
-    let want: BTreeMap<_, _> = (0..ROWS).map(|number| (key(number), value(number))).collect();
-    assert!(rows == want, "what was spoilt was written");
+    assert!(rows == all_rows(), "what was spoilt was written");
     assert!(db.verify().unwrap().is_ok());
     outcome
 }
