@@ -114,6 +114,24 @@ impl Map {
         }
     }
 
+    /// Takes a page of the map away: a load of it is SIGBUS, as if the disk failed.
+    #[cfg(all(test, target_os = "linux"))]
+    #[expect(unsafe_code, reason = "replacing a page; see SAFETY")]
+    pub(super) fn lose_page(&self, page: usize) {
+        use std::os::fd::AsRawFd;
+
+        let empty = tempfile::tempfile().unwrap();
+        let place = self.0.mmap.as_ptr().wrapping_add(page * 4096).cast_mut().cast();
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        // SAFETY: the page is one of the map's, and is unmapped with it. No byte of it is seen any more,
+        // as the file that it is of now has none: the guard of the map takes care of who tries.
+        let lost = unsafe {
+            assert!(page * 4096 < self.0.mmap.len() && self.0.guard.is_some());
+            libc::mmap(place, 4096, libc::PROT_READ, flags, empty.as_raw_fd(), 0)
+        };
+        assert_eq!(lost, place);
+    }
+
     /// How many bytes of the map use huge pages now; `None` if the system doesn't tell.
     pub(super) fn huge_page_len(&self) -> Option<u64> {
         let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;

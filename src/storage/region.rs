@@ -288,6 +288,12 @@ impl Region {
         self.len
     }
 
+    /// Takes a page of the map away, as a disk that fails does.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn lose_page(&self, page: usize) {
+        self.map().unwrap().lose_page(page);
+    }
+
     /// How many bytes of the map use huge pages now; `None` if it is no map or the system doesn't
     /// tell.
     #[must_use]

@@ -13,6 +13,9 @@ use crate::format::row::{Kind, Row, compare};
 use crate::options::{ChecksumPolicy, FilterSize, ReadMode};
 use crate::storage::{SimDisk, Storage};
 
+#[cfg(all(target_os = "linux", not(miri)))]
+mod missing_pages;
+
 type OwnedRow = (Vec<u8>, u64, Kind, u64, Vec<u8>);
 
 fn row(owned: &OwnedRow) -> Row<'_> {
