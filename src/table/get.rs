@@ -137,7 +137,7 @@ impl Table {
         want_seqno: bool,
     ) -> Result<Option<Found<'_>>> {
         if self.region.is_guarded() {
-            return self.get_guarded(key, hash, seqno);
+            return self.get_guarded(key, hash, seqno, want_seqno);
         }
         match self.probe::<WIDE>(key, hash, seqno) {
             Probe::Absent => Ok(None),
@@ -227,8 +227,21 @@ impl Table {
     /// As [`get`](Self::get), where bytes of the map are believed only as a copy, made before it is asked
     /// whether they were there.
     #[inline(never)]
-    fn get_guarded(&self, key: &[u8], hash: u64, seqno: u64) -> Result<Option<Found<'_>>> {
-        match self.get_carefully(key, hash, seqno)? {
+    fn get_guarded(
+        &self,
+        key: &[u8],
+        hash: u64,
+        seqno: u64,
+        want_seqno: bool,
+    ) -> Result<Option<Found<'_>>> {
+        let found = match self.probe::<false>(key, hash, seqno) {
+            Probe::Absent => None,
+            Probe::Value(value) if !want_seqno => Some(Found::plain(value)),
+            Probe::Value(_) | Probe::Row(_) | Probe::Unsure => {
+                self.get_carefully(key, hash, seqno)?
+            }
+        };
+        match found {
             Some(found) => {
                 let value = self.region.copied(found.value)?;
                 Ok(Some(Found { value, ..found }))
