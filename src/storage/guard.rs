@@ -53,12 +53,14 @@ static FIRST: Slots = Slots::new();
 
 impl Slots {
     const fn new() -> Self {
-        const EMPTY: Slot = Slot {
-            start: AtomicUsize::new(FREE),
-            end: AtomicUsize::new(0),
-            fault: AtomicUsize::new(NONE),
-        };
-        Self { slots: [EMPTY; SLOTS], next: OnceLock::new() }
+        let slots = [const {
+            Slot {
+                start: AtomicUsize::new(FREE),
+                end: AtomicUsize::new(0),
+                fault: AtomicUsize::new(NONE),
+            }
+        }; SLOTS];
+        Self { slots, next: OnceLock::new() }
     }
 
     /// All slots that there are; this only loads atomics.
@@ -269,12 +271,9 @@ mod signal {
                 // gave this one to `sigaction`, so it is one of a handler, and SA_SIGINFO tells which of
                 // the two kinds. It is called with the arguments that the system gave, on the stack
                 // and in the place of the handler that it was.
-                #[expect(
-                    unsafe_code,
-                    reason = "calling what another library installed; see SAFETY"
-                )]
+                #[expect(unsafe_code, reason = "calling another one's handler; see SAFETY")]
                 unsafe {
-                    let handler = ptr::without_provenance::<()>(handler);
+                    let handler = ptr::with_exposed_provenance::<()>(handler);
                     if before.sa_flags & libc::SA_SIGINFO == 0 {
                         std::mem::transmute::<*const (), Handler>(handler)(signal);
                     } else {
@@ -348,7 +347,9 @@ mod tests {
                 assert_eq!(map.fault(), want, "map {number}");
             }
             drop(maps);
-            files.iter().for_each(|file| file.set_len(2 * PAGE as u64).unwrap());
+            for file in &files {
+                file.set_len(2 * PAGE as u64).unwrap();
+            }
         }
     }
 

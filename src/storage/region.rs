@@ -332,7 +332,7 @@ fn ended(offset: u64) -> io::Error {
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.source {
-            Source::Whole { map: Some(_), .. } if self.is_guarded() => "guarded map",
+            Source::Whole { .. } if self.guard.is_some() => "guarded map",
             Source::Whole { map: Some(_), .. } => "map",
             Source::Whole { map: None, .. } => "memory",
             Source::Reader(_) => "file",

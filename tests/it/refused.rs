@@ -225,7 +225,9 @@ fn a_call_that_the_system_refuses_is_an_error_and_loses_nothing() {
     // A short run takes as many of each call as of any other.
     while all.len() > most {
         let mut left: BTreeMap<_, usize> = BTreeMap::new();
-        all.iter().for_each(|(call, ..)| *left.entry(*call).or_default() += 1);
+        for (call, ..) in &all {
+            *left.entry(*call).or_default() += 1;
+        }
         let (most_frequent, _) = left.iter().max_by_key(|(_, count)| **count).unwrap();
         let places: Vec<_> = (0..all.len()).filter(|at| all[*at].0 == *most_frequent).collect();
         all.swap_remove(*draw.pick(&places));

@@ -12,16 +12,15 @@ const HASH_SEED: u64 = 9;
 /// Keys with an older version, values in line, on their own and out of line.
 fn rows() -> Vec<OwnedRow> {
     let mut rows = Vec::new();
-    for number in 0..500 {
+    for number in 0..500_u64 {
         let key = format!("key {number:04}").into_bytes();
         let value = |seqno: u64| {
             let len = if number % 40 == 7 { 5_000 } else { 20 + 10 * (number % 10) };
             let mut rng = StdRng::seed_from_u64(seqno);
             (0..len).map(|_| rng.random()).collect::<Vec<u8>>()
         };
-        let number = number as u64;
         rows.push((key.clone(), 10_000 + number, Kind::Put, 0, value(10_000 + number)));
-        if number % 9 == 0 {
+        if number.is_multiple_of(9) {
             rows.push((key, 1 + number, Kind::Put, 1 << 40, value(1 + number)));
         }
     }
@@ -71,7 +70,7 @@ type Read = fn(&Subject, &Arc<Table>, usize) -> Result<()>;
 const READS: [Read; 8] =
     [gets, gets_of_old_rows, gets_of_absent_keys, filters, scan, scan_back, seeks, verify];
 
-fn in_turn<'s>(subject: &'s Subject, page: usize) -> impl Iterator<Item = &'s OwnedRow> + use<'s> {
+fn in_turn(subject: &Subject, page: usize) -> impl Iterator<Item = &OwnedRow> {
     let start = page * 37 % subject.rows.len();
     subject.rows[start..].iter().chain(&subject.rows[..start])
 }
