@@ -24,9 +24,9 @@ mod model;
 mod power;
 mod python;
 mod recovery;
-mod repair;
 #[cfg(target_os = "linux")]
 mod refused;
+mod repair;
 #[cfg(target_os = "linux")]
 mod sigbus;
 mod spec;
