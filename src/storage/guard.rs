@@ -64,6 +64,7 @@ impl Slots {
     }
 
     /// All slots that there are; this only loads atomics.
+    #[cfg(target_os = "linux")]
     fn all() -> impl Iterator<Item = &'static Slot> {
         let blocks = std::iter::successors(Some(&FIRST), |slots| slots.next.get().copied());
         blocks.flat_map(|slots| &slots.slots)
@@ -83,6 +84,7 @@ impl Slots {
     }
 
     /// The slot of the map that has this address, and where that starts.
+    #[cfg(target_os = "linux")]
     fn find(address: usize) -> Option<(&'static Slot, usize)> {
         Self::all().find_map(|slot| {
             let start = slot.start.load(Acquire);
@@ -295,15 +297,16 @@ mod signal {
     }
 }
 
-#[cfg(all(test, target_os = "linux", not(miri)))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod tests {
     use std::fs::File;
     use std::hint::black_box;
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
-    use super::super::mmap::Map;
     use super::*;
+    use crate::storage::mmap::Map;
 
     const PAGE: usize = 4096;
 

@@ -115,10 +115,11 @@ impl SimDisk {
         self.state().plan.faults.push(PlannedFault { call, lasting: true, fault });
     }
 
-    /// How often a guarded map was asked, since the disk was started, whether its pages were there.
+    /// How often guarded maps were asked whether their pages were there, since the disk was started or
+    /// nothing was planned.
     #[must_use]
     pub fn map_checks(&self) -> u64 {
-        self.state().map_checks
+        self.state().plan.map_checks
     }
 
     /// Lets the map that is asked at question number `check` lack a page, from then on.
@@ -369,11 +370,10 @@ impl Faults for SimMap {
         if let Some(offset) = self.fault.get() {
             return Some(*offset);
         }
-        let mut state = self.disk.state();
-        let check = state.map_checks;
+        let check = self.disk.state().plan.map_fault_now()?;
         // Any page will do, as it is the question that fails.
         let offset = check.wrapping_mul(4096) % self.len.max(1);
-        state.map_fails().then(|| *self.fault.get_or_init(|| offset - offset % 4096))
+        Some(*self.fault.get_or_init(|| offset - offset % 4096))
     }
 }
 

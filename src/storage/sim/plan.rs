@@ -108,7 +108,9 @@ pub(super) enum Fate {
 pub(super) struct Plan {
     pub(super) crash: Option<(u64, CrashMode)>,
     pub(super) faults: Vec<PlannedFault>,
-    /// At which question after its pages a guarded map lacks one.
+    /// How often guarded maps were asked whether their pages were there.
+    pub(super) map_checks: u64,
+    /// At which of these questions one lacks a page.
     pub(super) map_fault: Option<u64>,
 }
 
@@ -121,6 +123,13 @@ pub(super) struct PlannedFault {
 }
 
 impl Plan {
+    /// Whether a map lacks a page when it is asked this time, by the number of the question.
+    pub(super) fn map_fault_now(&mut self) -> Option<u64> {
+        let check = self.map_checks;
+        self.map_checks += 1;
+        self.map_fault.filter(|at| *at == check)
+    }
+
     pub(super) fn fate(&self, call: u64) -> Fate {
         if let Some((_, mode)) = self.crash.filter(|(at, _)| *at == call) {
             return Fate::Crashes(mode);

@@ -47,8 +47,6 @@ pub(super) struct State {
     pub(super) powered: bool,
     /// The calls since the last start.
     pub(super) calls: u64,
-    /// How often a guarded map was asked whether its pages were there, since the last start.
-    pub(super) map_checks: u64,
     pub(super) trace: u64,
     pub(super) plan: Plan,
     /// How many bytes the files may have in all.
@@ -77,7 +75,6 @@ impl State {
             boot: 0,
             powered: true,
             calls: 0,
-            map_checks: 0,
             trace: seed,
             plan: Plan::default(),
             space: None,
@@ -122,13 +119,6 @@ impl State {
         let kind = answer.as_ref().map_err(io::Error::kind);
         self.note(&format!("{} {fate:?} {kind:?}", describe(call)));
         answer
-    }
-
-    /// Whether a map lacks a page when it is asked this time.
-    pub(super) fn map_fails(&mut self) -> bool {
-        let check = self.map_checks;
-        self.map_checks += 1;
-        self.plan.map_fault == Some(check)
     }
 
     /// Adds an event to the trace.
@@ -239,7 +229,6 @@ impl State {
         self.powered = true;
         self.boot += 1;
         self.calls = 0;
-        self.map_checks = 0;
         self.plan = Plan::default();
         self.note("start");
     }

@@ -23,7 +23,7 @@ use tinydb::{ChecksumPolicy, Db, Entry, Error, Options, ReadMode, Result, Snapsh
 use change::Change;
 
 use crate::sums::{Sum, sums_of_log, sums_of_manifest, sums_of_table};
-use crate::support::{ManualClock, first_seed, runs};
+use crate::support::{GUARDED, ManualClock, first_seed, runs};
 use crate::workload::Step::{Compact, Flush, Sync, Write};
 use crate::workload::{History, Rows, Script, open};
 
@@ -253,8 +253,9 @@ fn check(
     for (name, bytes) in files {
         disk.write_file(name, bytes);
     }
-    let options = match index % 3 {
+    let options = match index % 4 {
         0 => options(),
+        3 => options().read_mode(GUARDED),
         1 => options().read_mode(ReadMode::Heap).checksums(ChecksumPolicy::Always),
         _ => options().untrusted(true),
     };
