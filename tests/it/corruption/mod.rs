@@ -253,9 +253,9 @@ fn check(
     for (name, bytes) in files {
         disk.write_file(name, bytes);
     }
-    let options = match index % 4 {
+    let options = match index % 3 {
+        0 if index % 2 == 1 => options().read_mode(GUARDED),
         0 => options(),
-        3 => options().read_mode(GUARDED),
         1 => options().read_mode(ReadMode::Heap).checksums(ChecksumPolicy::Always),
         _ => options().untrusted(true),
     };
