@@ -5,6 +5,8 @@
 //! Spec: none. I/O: none. Unsafe: none.
 
 pub use crate::format::*;
+#[cfg(feature = "mutants")]
+pub use crate::mutants::{Mutant, SwitchedOn, switch_on};
 pub use crate::options::FilterSize;
 pub use crate::storage::*;
 pub use crate::table::{TableInfo, TableSettings, TableWriter};

@@ -13,6 +13,9 @@
     )
 )]
 
+#[macro_use]
+mod mutants;
+
 mod batch;
 mod cpu;
 mod cursor;

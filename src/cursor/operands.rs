@@ -99,6 +99,12 @@ impl Operands {
         merger: &Merger,
     ) -> Result<Vec<u8>> {
         let oldest_first: Vec<&[u8]> = self.iter().rev().map(|(_, operand)| operand).collect();
+        mutant!(
+            LoseOperands,
+            if let Some(rest @ [_, ..]) = oldest_first.get(1..) {
+                return merger.fold(key, existing, rest);
+            }
+        );
         merger.fold(key, existing, &oldest_first)
     }
 

@@ -81,13 +81,13 @@ enum Newest {
 }
 
 impl<C: Cursor> VisibleCursor<C> {
-    /// A cursor over what the snapshot with this seqno sees of `run`, off its rows. `now_secs`
+    /// A cursor over what the snapshot with this seqno sees of `run`, off its rows. `now`
     /// decides what has expired, in seconds since 1970.
-    pub(crate) fn new(run: C, snapshot: u64, now_secs: u64, merger: Option<Merger>) -> Self {
+    pub(crate) fn new(run: C, seqno: u64, now: u64, merger: Option<Merger>) -> Self {
         Self {
             run,
-            snapshot,
-            now_secs,
+            snapshot: mutant!(SeeTheFuture, u64::MAX, else seqno),
+            now_secs: mutant!(ShowExpired, 0, else now),
             merger,
             shown: Shown::Nothing,
             folded: Folded::default(),
@@ -336,6 +336,7 @@ impl<C: Cursor> VisibleCursor<C> {
     /// From a version that the snapshot sees, goes back to the newest such version of the key.
     #[inline]
     fn go_to_newest(&mut self) -> Result<()> {
+        mutant!(ShowOlderVersions, return Ok(()));
         for _ in 0..MAX_STEP_COUNT {
             if !self.run.prev_has_same_key()? {
                 return Ok(());

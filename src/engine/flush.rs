@@ -136,8 +136,13 @@ impl Engine {
             last_seqno: cleared_seqno,
             ..Edit::default()
         };
+        mutant!(RemoveFlushedLogEarly, {
+            let log = crate::format::file_name::FileName::Log(frozen.log_number);
+            self.storage.remove(log)?;
+        });
         let published = self.publish_edit(&mut lock(&self.publisher), edit);
-        if published.is_err() && self.poison.get().is_none() {
+        let is_unknown = self.poison.get().is_some();
+        if published.is_err() && !mutant!(RemoveUnknownTables, false, else is_unknown) {
             remove_tables(self, &infos);
         }
         self.pressure.note_flush(frozen.memtable.memory_len(), &start);

@@ -81,6 +81,10 @@ impl Engine {
             engine.verify_tables()?;
         }
         engine.make_durable(replay, &listing)?;
+        mutant!(ReuseSeqnos, {
+            let mut writer = lock(&engine.writer);
+            writer.next_seqno = writer.next_seqno.saturating_sub(3).max(1);
+        });
         engine.review_access();
         engine.start_threads()?;
         Ok(engine)
@@ -95,6 +99,12 @@ impl Engine {
         if replay.logs.is_empty() && is_settled(listing, &publisher) && knows_operator {
             return Ok(());
         }
+        mutant!(
+            RemoveReplayedLogsEarly,
+            for log in &replay.logs {
+                self.storage.remove(FileName::Log(*log))?;
+            }
+        );
         let memtable = Arc::new(std::mem::take(&mut replay.memtable));
         let mut data = publisher.manifest.clone();
         data.merge_operator.clone_from(&self.merge_operator);
@@ -113,7 +123,7 @@ impl Engine {
                 op_count: batch.op_count,
             });
             log.append(&records.collect::<Vec<_>>(), false)?;
-            log.sync(&*self.storage)?;
+            mutant!(SkipRecoverySync, Ok(()), else log.sync(&*self.storage))?;
             data.oldest_log = log.number();
             kept_logs.push(log.number());
             writer.log = Some(log);
@@ -190,6 +200,7 @@ fn look(storage: &dyn Storage, listing: Option<&Listing>, options: &Options) -> 
 /// options.
 fn merge_operator(stored: Option<&str>, options: &Options) -> Result<Option<String>> {
     let given = options.merger.as_ref().map(Merger::name).transpose()?;
+    mutant!(IgnoreOperatorName, return Ok(given.or(stored.map(str::to_owned))));
     match (stored, given) {
         (Some(stored), Some(given)) if stored != given => Err(Error::invalid(format!(
             "the merge operator \"{given}\"; the database's operands are those of \"{stored}\""

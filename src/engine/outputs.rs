@@ -61,6 +61,7 @@ impl<'e> Outputs<'e> {
     /// Keeps the newest of these for each key in the first table, whatever its keys: a range
     /// tombstone counts wherever it lies.
     pub(super) fn set_range_tombstones(&mut self, list: Arc<RangeTombstones>) {
+        mutant!(LoseRangeTombstones, return);
         self.range_tombstones = Some(list).filter(|list| !list.is_empty());
     }
 
@@ -125,7 +126,7 @@ impl<'e> Outputs<'e> {
         self.finish_table()?;
         let names: Vec<_> =
             self.infos.iter().map(|info| FileName::Table(info.file_number)).collect();
-        self.engine.storage.sync_names(&names)?;
+        mutant!(SkipTableNameSync, Ok(()), else self.engine.storage.sync_names(&names))?;
         Ok(std::mem::take(&mut self.infos))
     }
 }
@@ -141,6 +142,7 @@ impl Drop for Outputs<'_> {
 
 /// Removes tables that no version names.
 pub(super) fn remove_tables(engine: &Engine, infos: &[TableInfo]) {
+    mutant!(KeepFailedTables, return);
     for info in infos {
         // What can't be removed now is removed when the database is opened next.
         let _ = engine.storage.remove(FileName::Table(info.file_number));

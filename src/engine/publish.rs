@@ -51,10 +51,11 @@ impl Engine {
         let stays = |table: &&TableRecord| !edit.removed.contains(&table.file_number);
         let tables = before.tables.iter().filter(stays);
         let added = edit.added.iter().map(|handle| &handle.record);
+        let needed_from = edit.flushed_log.map_or(before.oldest_log, |log| log.saturating_add(1));
         let data = ManifestData {
             manifest_number: self.take_file_number(),
             last_seqno: before.last_seqno.max(edit.last_seqno),
-            oldest_log: edit.flushed_log.map_or(before.oldest_log, |log| log.saturating_add(1)),
+            oldest_log: mutant!(KeepFlushedLog, before.oldest_log, else needed_from),
             next_file_number: self.next_file_number.load(Ordering::Relaxed),
             tables: tables.chain(added).cloned().collect(),
             ..before.clone()

@@ -54,7 +54,8 @@ impl RangeDeletes {
         let others: Vec<_> =
             version.tables().iter().filter(|table| !is_input(table)).cloned().collect();
         let (own, of_others) = (range_tombstones_of(inputs)?, range_tombstones_of(&others)?);
-        let carried = live_among(&own, others.iter().map(|table| &table.record));
+        let live = live_among(&own, others.iter().map(|table| &table.record));
+        let carried = mutant!(DropRangeTombstones, RangeTombstones::default(), else live);
         let remaining = RangeTombstones::new(carried.newest().chain(of_others.newest()));
         let cleared_seqno = own.max_seqno().max(of_others.max_seqno());
         let mask = Mask::new(vec![Arc::new(own), Arc::new(of_others)], u64::MAX);

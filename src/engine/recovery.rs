@@ -162,6 +162,7 @@ impl Replayer<'_> {
                     return Ok(replay);
                 }
                 Outcome::Ended(summary) => {
+                    mutant!(TakeDamageForAnEnd, return Ok(replay));
                     let later = later.get(1..).unwrap_or_default();
                     let damage = match summary.damage() {
                         Some(damage) => Some(damage),
@@ -201,7 +202,8 @@ impl Replayer<'_> {
         let mut next_seqno = replay.last_seqno.saturating_add(1);
         let summary = read_log(self.storage, self.manifest.database_id, number, |record| {
             // An unfinished rewrite repeats seqnos; it is judged by its header, below.
-            if gap.is_none() && record.first_seqno > next_seqno {
+            let is_gap = record.first_seqno > next_seqno;
+            if gap.is_none() && mutant!(IgnoreGaps, false, else is_gap) {
                 gap = Some(file_name::SEQUENCE.found(0, next_seqno, record.first_seqno));
             }
             if gap.is_none() {
@@ -214,14 +216,15 @@ impl Replayer<'_> {
             if header.previous_log == 0 && before.is_some() {
                 return Ok(Outcome::Ignored);
             }
-            let newest = self.manifest.manifest_number;
+            let newest =
+                mutant!(IgnoreMissingManifest, u64::MAX, else self.manifest.manifest_number);
             if header.manifest_number > newest {
                 let error = file_name::NEWEST.found(48, header.manifest_number, newest);
                 return Err(Error::corrupt(&summary.path, 0, error));
             }
             let previous = header.previous_log;
             let is_needed = previous != 0 && previous >= self.manifest.oldest_log;
-            if is_needed && before != Some(previous) {
+            if mutant!(IgnoreGaps, false, else is_needed) && before != Some(previous) {
                 let error = file_name::CHAIN.found(56, previous, before.unwrap_or(0));
                 return Ok(Outcome::Gap(Error::corrupt(&summary.path, 0, error)));
             }
@@ -231,7 +234,7 @@ impl Replayer<'_> {
         }
         for batch in batches {
             let next = replay.last_seqno.saturating_add(1);
-            if batch.first_seqno != next {
+            if mutant!(IgnoreGaps, false, else batch.first_seqno != next) {
                 let error = file_name::SEQUENCE.found(0, next, batch.first_seqno);
                 return Err(Error::corrupt(&summary.path, 0, error));
             }

@@ -61,6 +61,10 @@ impl Version {
                 }
             })
         });
+        mutant!(OldestTableFirst, {
+            let count = tables.partition_point(|table| table.record.level == 0);
+            tables.get_mut(..count).unwrap_or_default().reverse();
+        });
         let mut runs: Vec<Range<usize>> = Vec::new();
         let mut level_before = 0;
         for (index, table) in tables.iter().enumerate() {

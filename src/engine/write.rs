@@ -191,12 +191,16 @@ impl Engine {
 
     /// Seals the older logs and syncs the active one.
     fn sync_logs(&self, writer: &mut Writer) -> Result<()> {
+        mutant!(AcknowledgeUnsynced, return Ok(()));
         self.seal_older_logs()?;
         let Some(log) = &mut writer.log else { return Ok(()) };
-        log.sync(&*self.storage).inspect_err(|error| self.poison(error))
+        let synced = log.sync(&*self.storage);
+        mutant!(SwallowSyncErrors, return Ok(()));
+        synced.inspect_err(|error| self.poison(error))
     }
 
     fn seal_older_logs(&self) -> Result<()> {
+        mutant!(LeaveOlderLogsOpen, return Ok(()));
         let mut older = lock(&self.older_logs);
         while let Some(log) = older.front_mut() {
             log.seal(&*self.storage).inspect_err(|error| self.poison(error))?;

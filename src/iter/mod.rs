@@ -258,6 +258,7 @@ impl<'s> Iter<'s> {
             }
             Err(error) => {
                 self.finish();
+                mutant!(EndAtErrors, return None);
                 Some(Err(error))
             }
         }

@@ -21,6 +21,11 @@ pub(crate) fn load_newest(
         FileName::Manifest(number) => Some(*number),
         _ => None,
     });
+    mutant!(OpenOlderManifest, {
+        let mut numbers: Vec<u64> = numbers.collect();
+        numbers.sort_unstable();
+        return Ok(numbers.into_iter().rev().find_map(|number| load(storage, number).ok()));
+    });
     numbers.max().map(|number| load(storage, number)).transpose()
 }
 

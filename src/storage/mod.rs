@@ -177,6 +177,7 @@ pub trait StorageFile: Debug + Send + 'static {
     ///
     /// As [`write_at`](Self::write_at).
     fn write_all(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
+        mutant!(TakeShortWrites, return self.write_at(bytes, offset).map(drop));
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             match self.write_at(rest, offset + done as u64)? {

@@ -100,6 +100,7 @@ impl Storage for Session {
         // Held during the sync: what is made meanwhile must not be taken for synced, and whoever comes
         // while it fails must know.
         let mut pending = self.pending();
+        mutant!(ForgetLostNames, pending.clear());
         if let Some(error) = names.iter().find_map(|name| pending.get(name)?.as_ref()) {
             return Err(error.clone());
         }

@@ -201,6 +201,7 @@ impl Table {
     }
 
     pub(super) fn verify_block(&self, block: &DataBlock<'_>, base: u64) -> Result<()> {
+        mutant!(TrustBlocks, return Ok(()));
         if block.checksum_matches(self.file_id, base) {
             Ok(())
         } else {

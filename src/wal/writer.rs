@@ -176,6 +176,10 @@ impl LogWriter {
         if self.state == State::Sealed {
             return Ok(());
         }
+        mutant!(SealNothing, {
+            self.state = State::Sealed;
+            return Ok(());
+        });
         let seal = seal_header(self.seed, self.len, self.next_seqno);
         let written = self.file.write_all(seal.as_bytes(), self.len);
         self.note_failure(written)?;
@@ -230,9 +234,10 @@ impl LogWriter {
     }
 
     fn sync_all(&mut self, storage: &dyn Storage) -> Result<()> {
-        self.file.sync()?;
+        mutant!(SkipLogSync, Ok(()), else self.file.sync())?;
         if !self.name_is_durable {
-            storage.sync_names(&[FileName::Log(self.number)])?;
+            let name = FileName::Log(self.number);
+            mutant!(SkipLogNameSync, Ok(()), else storage.sync_names(&[name]))?;
             self.name_is_durable = true;
         }
         self.synced_upto = self.len;
@@ -255,6 +260,7 @@ impl LogWriter {
 
     /// Passes a result on, and gives the log up if it is an error.
     fn note_failure<T>(&mut self, result: Result<T>) -> Result<T> {
+        mutant!(RetryFailedLog, return result);
         if let Err(error) = &result {
             let reason = match error.source() {
                 Some(source) => format!("{error}: {source}"),

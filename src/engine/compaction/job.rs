@@ -138,6 +138,8 @@ struct Target<'j, 'e> {
 
 impl Sink for Target<'_, '_> {
     fn nothing_below(&mut self, key: &[u8]) -> bool {
+        mutant!(DropTombstones, return true);
+        mutant!(KeepTombstones, return false);
         !self.below.may_hold(key) && self.range_tombstones.newest_over(key, u64::MAX) == 0
     }
 
@@ -170,6 +172,12 @@ impl Engine {
         }
         let mut counts = Counts::default();
         let (infos, cleared_seqno) = self.merge(job, &mut counts)?;
+        mutant!(
+            RemoveInputsEarly,
+            for input in &job.plan.inputs {
+                self.storage.remove(FileName::Table(*input))?;
+            }
+        );
         let published = self.check_outputs(job, &infos, cleared_seqno).and_then(|added| {
             let edit = Edit { removed: job.plan.inputs.clone(), added, ..Edit::default() };
             self.publish_edit(&mut lock(&self.publisher), edit)

@@ -115,7 +115,8 @@ impl<'e> Retention<'e> {
             self.counts.hidden += 1;
             return Ok(());
         }
-        let has_expired = row.expires_at != 0 && row.expires_at <= self.now_secs;
+        let is_past = row.expires_at != 0 && row.expires_at <= self.now_secs;
+        let has_expired = mutant!(KeepExpired, false, else is_past);
         match row.kind {
             Kind::Merge => return self.add_operand(row, sink),
             Kind::Put if has_expired => {
@@ -161,7 +162,7 @@ impl<'e> Retention<'e> {
     /// The key's value, below its operands if there are any.
     fn add_value(&mut self, row: &Row<'_>, sink: &mut impl Sink) -> Result<()> {
         let mut is_newest = self.operands.is_empty() && self.state == State::Open;
-        if row.expires_at == 0 {
+        if mutant!(FoldOntoExpiring, true, else row.expires_at == 0) {
             if let Some(value) = self.fold(Some(row.value), sink)? {
                 let seqno = self.operands.newest_seqno();
                 self.operands.clear();
@@ -254,7 +255,9 @@ impl<'e> Retention<'e> {
     /// Passes on the newest row of a key, a value, unless the filter is against it.
     fn keep(&mut self, row: &Row<'_>, sink: &mut impl Sink) -> Result<()> {
         let hooks = &self.hooks;
-        let is_seen = || hooks.snapshots.is_some_and(|snapshots| snapshots.can_see(row.seqno));
+        let can_see = |snapshots: &SnapshotList| snapshots.can_see(row.seqno);
+        let snapshots = mutant!(FilterUnderSnapshots, None, else hooks.snapshots);
+        let is_seen = || snapshots.is_some_and(can_see);
         let Some(filter) = hooks.filter.filter(|_| !is_seen()) else { return keep_row(row, sink) };
         match filter.decide(row.key, row.value) {
             Ok(Decision::Keep) => keep_row(row, sink),

@@ -252,7 +252,8 @@ impl BlockBuilder {
 /// Writes the checksum of a finished block that will stand at `offset` of the file `file_id`.
 pub fn seal(block: &mut [u8], file_id: u64, offset: u64) {
     if let Some((head, body)) = block.split_at_mut_checked(8) {
-        head.copy_from_slice(U64::new(checksum(body, file_id ^ offset)).as_bytes());
+        let seed = mutant!(UnboundBlocks, 0, else file_id ^ offset);
+        head.copy_from_slice(U64::new(checksum(body, seed)).as_bytes());
     }
 }
 

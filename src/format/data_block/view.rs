@@ -222,7 +222,8 @@ impl<'a> DataBlock<'a> {
     pub fn checksum_matches(&self, file_id: u64, offset: u64) -> bool {
         let Some((head, body)) = self.bytes.split_at_checked(8) else { return false };
         let stored = U64::read_from_bytes(head).map_or(0, U64::get);
-        crate::format::checksum::matches(body, file_id ^ offset, stored)
+        let seed = mutant!(UnboundBlocks, 0, else file_id ^ offset);
+        crate::format::checksum::matches(body, seed, stored)
     }
 
     /// The bytes of the block.

@@ -214,7 +214,8 @@ impl<'a> LogReader<'a> {
         let body = body.get(..record_len - RECORD_HEADER_LEN).ok_or_else(out_of_bounds)?;
         let payload_len = usize::try_from(payload_len).map_err(|_| out_of_bounds())?;
         let (payload, padding) = body.split_at_checked(payload_len).ok_or_else(out_of_bounds)?;
-        if !matches(payload, self.seed ^ at, header.payload_checksum.get()) {
+        let is_right = matches(payload, self.seed ^ at, header.payload_checksum.get());
+        if !mutant!(TrustPayload, true, else is_right) {
             return Err(Broken::Unverified(PAYLOAD_CHECKSUM.broken(payload_at)));
         }
         if !is_zero(padding) {

@@ -207,7 +207,8 @@ fn parse_header(bytes: &[u8]) -> Result<&ManifestHeader, FrameError> {
     if header.file_len.get() != bytes.len() as u64 {
         return Err(FILE_LEN.found(32, header.file_len.get(), bytes.len() as u64).into());
     }
-    if !matches(body, 0, header.body_checksum.get()) {
+    let is_right = matches(body, 0, header.body_checksum.get());
+    if !mutant!(TrustManifest, true, else is_right) {
         return Err(BODY_CHECKSUM.broken(112).into());
     }
     Ok(header)

@@ -230,7 +230,9 @@ impl TableWriter {
             self.info.largest.clear();
             self.info.largest.extend_from_slice(row.key);
             self.last_hash = hash_key(row.key, self.settings.hash_seed);
-            if self.settings.filter != FilterSize::None {
+            let has_filter = self.settings.filter != FilterSize::None;
+            let takes = mutant!(FilterForgets, !self.last_hash.is_multiple_of(8), else true);
+            if has_filter && takes {
                 self.hashes.push(self.last_hash);
             }
             add(&mut self.properties.key_count, 1);
