@@ -15,8 +15,10 @@ use crate::iter::{Cursor, Entry, Iter, Prefix};
 use crate::options::{Durability, Options};
 use crate::range::KeyRange;
 use crate::snapshot::Snapshot;
-use crate::storage::{Disk, Storage};
+use crate::storage::Disk;
 use crate::value::{SmallBytes, Value};
+
+mod steps;
 
 /// An open database. A clone is another handle of the same one.
 ///
@@ -72,17 +74,6 @@ impl Db {
     /// As [`Options::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Options::new().open(path)
-    }
-
-    /// Opens the database on any storage: how tests run it on a simulated disk.
-    ///
-    /// # Errors
-    ///
-    /// As [`Options::open`].
-    #[doc(hidden)]
-    pub fn open_on(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {
-        let engine = Engine::open(storage, options)?;
-        Ok(Self { handle: Arc::new(Handle { engine }) })
     }
 
     #[inline]

@@ -60,9 +60,13 @@ fn live(db: &Db, disk: &SimDisk, draw: &mut Draw, known: &mut Known) -> Result<(
             0 => db.flush()?,
             1 => db.sync()?,
             2 => db.compact()?,
+            // Neither makes anything durable by itself.
             3 => {
-                // Makes nothing durable by itself.
                 db.wait_idle()?;
+                continue;
+            }
+            4 => {
+                db.merge_once()?;
                 continue;
             }
             _ => {

@@ -8,15 +8,21 @@ use tinydb::internals::file_name::FileName;
 use tinydb::internals::{CrashMode, Fault, SimDisk};
 use tinydb::{CompactionStyle, Db, Durability, Error, Options, ReadMode, merge};
 
-use crate::support::{Draw, GUARDED, ManualClock, Seed, first_seed, runs};
-use crate::workload::Step::{Compact, Flush, Ingest, Reopen, Sync, WaitIdle, Write};
+use crate::support::{Draw, GUARDED, ManualClock, Seed, check_tables, first_seed, runs};
+use crate::workload::Step::{Compact, Flush, Ingest, Merge, Reopen, Sync, WaitIdle, Write};
 use crate::workload::{History, Script, Step, open};
 
 const BUFFERED: Step = Write(Durability::Buffered);
 const SYNCED: Step = Write(Durability::Sync);
 
+/// How many workloads there are.
+pub(crate) const SCRIPTS: usize = 14;
+
+/// How many random histories a push tries.
+pub(crate) const RUNS: u64 = 2_000;
+
 /// Workloads: few batches, both durabilities, logs that are re-logged and logs that are flushed.
-fn scripts() -> Vec<Script> {
+fn scripts() -> [Script; SCRIPTS] {
     let small = [BUFFERED, SYNCED, BUFFERED, Sync, BUFFERED, Reopen, SYNCED, BUFFERED, BUFFERED];
     let flushed = [
         BUFFERED, BUFFERED, Flush, SYNCED, Flush, BUFFERED, Reopen, BUFFERED, Flush, BUFFERED, Sync,
@@ -43,7 +49,7 @@ fn scripts() -> Vec<Script> {
         BUFFERED, Ingest, SYNCED, BUFFERED, Ingest, Flush, Ingest, BUFFERED, Reopen, Ingest,
         Compact, BUFFERED, Ingest, BUFFERED,
     ];
-    vec![
+    [
         Script::new(&small, 30),
         Script::new(&flushed, 200),
         Script::new(&large, 7_000),
@@ -58,6 +64,8 @@ fn scripts() -> Vec<Script> {
         Script::new(&turns(&[BUFFERED], 12), 3_000),
         Script::new(&turns(&[SYNCED], 8), 20_000),
         Script::new(&ingested, 200),
+        // The same with small rows: the next log is there before the flush, and short.
+        Script::new(&turns(&[BUFFERED], 24), 40),
     ]
 }
 
@@ -118,22 +126,27 @@ fn crashed(script: &Script, call: u64, mode: CrashMode, seed: u64) -> (SimDisk, 
 fn a_crash_at_any_call_leaves_a_prefix_that_holds_what_was_durable() {
     let mut points = 0;
     for seed in first_seed()..first_seed() + runs(1) {
-        for (index, script) in scripts().iter().enumerate() {
-            for call in some_of(calls_of(script, seed), seed) {
-                for mode in CrashMode::ALL {
-                    let what = || format!("seed {seed} script {index} call {call} {mode:?}");
-                    named(what, || {
-                        let (disk, history) = crashed(script, call, mode, seed);
-                        let (disk, upto) = (disk.reboot(), history.attempted);
-                        let from = survivor(history, &[mode]);
-                        script.check_found_for_good(&disk, &options(), from, upto);
-                    });
-                    points += 1;
-                }
-            }
-        }
+        points += (0..SCRIPTS).map(|index| check_every_crash(seed, index)).sum::<u64>();
     }
     println!("{points} crashes");
+}
+
+/// Crashes one of the workloads at its calls, in every mode; how often that was.
+pub(crate) fn check_every_crash(seed: u64, index: usize) -> u64 {
+    let (script, mut points) = (&scripts()[index], 0);
+    for call in some_of(calls_of(script, seed), seed) {
+        for mode in CrashMode::ALL {
+            let what = || format!("seed {seed} script {index} call {call} {mode:?}");
+            named(what, || {
+                let (disk, history) = crashed(script, call, mode, seed);
+                let (disk, upto) = (disk.reboot(), history.attempted);
+                let from = survivor(history, &[mode]);
+                script.check_found_for_good(&disk, &options(), from, upto);
+            });
+            points += 1;
+        }
+    }
+    points
 }
 
 #[test]
@@ -264,10 +277,13 @@ fn a_crash_inside_recovery_changes_nothing() {
 fn random_script(draw: &mut Draw) -> (Script, Options) {
     let count = 2 + draw.below(40);
     let kinds = [
-        BUFFERED, BUFFERED, BUFFERED, BUFFERED, SYNCED, SYNCED, Sync, Flush, Flush, Compact,
+        BUFFERED, BUFFERED, BUFFERED, BUFFERED, SYNCED, SYNCED, Sync, Flush, Flush, Compact, Merge,
         WaitIdle, Reopen,
     ];
-    let steps: Vec<Step> = (0..count).map(|_| *draw.pick(&kinds)).collect();
+    // Where nothing is called for, range deletes set memtables aside, and there are two logs.
+    let writes = [BUFFERED, BUFFERED, BUFFERED, BUFFERED, SYNCED];
+    let kinds: &[Step] = if draw.one_in(4) { &writes } else { &kinds };
+    let steps: Vec<Step> = (0..count).map(|_| *draw.pick(kinds)).collect();
     let script = Script::new(&steps, *draw.pick(&[4, 40, 400, 2_000, 9_000]));
     let style = *draw.pick(&[
         CompactionStyle::Leveled,
@@ -283,41 +299,43 @@ fn random_script(draw: &mut Draw) -> (Script, Options) {
     (script, options)
 }
 
-/// Random histories, each with up to six crashes: one in the middle, others inside the recoveries.
+/// A random history with up to six crashes, one in the middle, others inside the recoveries; how
+/// many those were.
+pub(crate) fn check_random_crashes(seed: u64) -> u64 {
+    let _seed = Seed(seed, String::new());
+    let mut draw = Draw::new(seed);
+    let (script, options) = random_script(&mut draw);
+    let calls = {
+        let disk = SimDisk::new(seed);
+        script.run(&disk, &options, &mut History::default()).unwrap();
+        disk.calls()
+    };
+    let mut disk = SimDisk::new(seed);
+    let mut modes = vec![*draw.pick(&CrashMode::ALL)];
+    disk.crash_at(draw.next() % calls, modes[0]);
+    let mut history = History::default();
+    let _ = script.run(&disk, &options, &mut history);
+    assert!(disk.is_down());
+    while modes.len() < 6 && !draw.one_in(3) {
+        let mode = *draw.pick(&CrashMode::ALL);
+        disk = disk.reboot();
+        disk.crash_at(draw.next() % 24, mode);
+        let _ = open(&disk, &options);
+        if !disk.is_down() {
+            break;
+        }
+        modes.push(mode);
+    }
+    let from = survivor(history, &modes);
+    script.check_found_for_good(&disk.reboot(), &options, from, history.attempted);
+    modes.len() as u64 - 1
+}
+
 #[test]
 fn random_histories_survive_random_crashes() {
-    let (seeds, mut crashes, mut in_recovery) = (runs(2_000), 0, 0);
-    for seed in first_seed()..first_seed() + seeds {
-        let _seed = Seed(seed, String::new());
-        let mut draw = Draw::new(seed);
-        let (script, options) = random_script(&mut draw);
-        let calls = {
-            let disk = SimDisk::new(seed);
-            script.run(&disk, &options, &mut History::default()).unwrap();
-            disk.calls()
-        };
-        let mut disk = SimDisk::new(seed);
-        let mut modes = vec![*draw.pick(&CrashMode::ALL)];
-        disk.crash_at(draw.next() % calls, modes[0]);
-        let mut history = History::default();
-        let _ = script.run(&disk, &options, &mut history);
-        assert!(disk.is_down());
-        crashes += 1;
-        while modes.len() < 6 && !draw.one_in(3) {
-            let mode = *draw.pick(&CrashMode::ALL);
-            disk = disk.reboot();
-            disk.crash_at(draw.next() % 24, mode);
-            let _ = open(&disk, &options);
-            if !disk.is_down() {
-                break;
-            }
-            modes.push(mode);
-            (crashes, in_recovery) = (crashes + 1, in_recovery + 1);
-        }
-        let from = survivor(history, &modes);
-        script.check_found_for_good(&disk.reboot(), &options, from, history.attempted);
-    }
-    println!("{seeds} seeds, {crashes} crashes, {in_recovery} of them in recovery");
+    let seeds = runs(RUNS);
+    let in_recovery: u64 = (first_seed()..first_seed() + seeds).map(check_random_crashes).sum();
+    println!("{seeds} seeds, {} crashes, {in_recovery} of them in recovery", seeds + in_recovery);
 }
 
 /// What ends a run after its faults.
@@ -331,34 +349,41 @@ enum After {
 fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
     let (mut tried, mut told) = (0, 0);
     for seed in first_seed()..first_seed() + runs(1) {
-        for (index, script) in scripts().iter().enumerate() {
-            for call in some_of(calls_of(script, seed), seed) {
-                for fault in Fault::ALL {
-                    let ways = [
-                        (false, After::Kill),
-                        (false, After::PowerLoss),
-                        (true, After::Kill),
-                        (true, After::PowerLoss),
-                    ];
-                    // A short run takes them in turn.
-                    let count = if runs(1) > 1 { ways.len() } else { 1 };
-                    for (lasting, after) in ways.into_iter().cycle().skip(tried % 4).take(count) {
-                        let what = || {
-                            format!(
-                                "seed {seed} script {index} call {call} {fault:?} \
-                                 lasting {lasting} {after:?}"
-                            )
-                        };
-                        told += named(what, || {
-                            check_fault(script, seed, call, (fault, lasting), after)
-                        });
-                        tried += 1;
-                    }
-                }
-            }
+        for index in 0..SCRIPTS {
+            let (more_tried, more_told) = check_every_fault(seed, index);
+            (tried, told) = (tried + more_tried, told + more_told);
         }
     }
     println!("{tried} faults, {told} of them told by an error");
+}
+
+/// Fails the calls of one of the workloads, in every way; how often that was, and how many errors
+/// were seen.
+pub(crate) fn check_every_fault(seed: u64, index: usize) -> (usize, usize) {
+    let (script, mut tried, mut told) = (&scripts()[index], 0, 0);
+    for call in some_of(calls_of(script, seed), seed) {
+        for fault in Fault::ALL {
+            let ways = [
+                (false, After::Kill),
+                (false, After::PowerLoss),
+                (true, After::Kill),
+                (true, After::PowerLoss),
+            ];
+            // A short run takes them in turn.
+            let count = if runs(1) > 1 { ways.len() } else { 1 };
+            for (lasting, after) in ways.into_iter().cycle().skip(tried % 4).take(count) {
+                let what = || {
+                    format!(
+                        "seed {seed} script {index} call {call} {fault:?} \
+                         lasting {lasting} {after:?}"
+                    )
+                };
+                told += named(what, || check_fault(script, seed, call, (fault, lasting), after));
+                tried += 1;
+            }
+        }
+    }
+    (tried, told)
 }
 
 /// Fails a call, or all from it on, and gives how many errors were seen.
@@ -376,7 +401,14 @@ fn check_fault(
         disk.fail_at(call, fault);
     }
     let mut history = History::default();
-    let failures = script.insist(&disk, &options(), &mut history);
+    let (failures, closed) = script.insist(&disk, &options(), &mut history);
+    // What can't be removed stays until the next opening, as does what comes back with a directory as
+    // it was; and what was done in spite of an error is not known to be there.
+    let is_removal = disk.failed_call().is_some_and(|call| call.starts_with("remove"));
+    let may_stay = lasting || is_removal || matches!(fault, Fault::IoDone | Fault::Reverted);
+    if let Some(db) = closed.filter(|_| !may_stay) {
+        check_tables(&disk.file_names(), &db);
+    }
     if fault == Fault::Short {
         assert_eq!(failures, 0, "a short write is no failure");
         assert_eq!(history.durable, script.batch_count());
@@ -412,7 +444,7 @@ fn a_log_that_could_not_be_made_hides_no_later_one() {
 /// A flush that failed to sync the directory took with it the name of the log that was made
 /// meanwhile; the log's own sync then said that all was well.
 #[test]
-fn a_log_whose_name_another_sync_lost_acknowledges_nothing() {
+pub(crate) fn a_log_whose_name_another_sync_lost_acknowledges_nothing() {
     for fault in [Fault::Dropped, Fault::Reverted, Fault::Io] {
         for threads in [0, 2] {
             for call in 0..40 {

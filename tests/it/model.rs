@@ -15,6 +15,8 @@ use tinydb::{Cursor, Db, Durability, Entry, Iter, Options, Snapshot, TableWriter
 use crate::support::{Draw, ManualClock, Place, SETUPS, Seed, Setup, check_directory};
 use crate::support::{first_seed, runs};
 
+/// How many seeds a push tries in memory.
+pub(crate) const RUNS: u64 = 4;
 const OPS_PER_RUN: usize = 400;
 const MOST_PINNED: usize = 4;
 
@@ -437,10 +439,11 @@ impl Run {
     /// Merges what a random call merges.
     fn merge(&mut self) {
         let range = range(&mut self.draw);
-        let (choice, db) = (self.draw.below(3), self.db.as_ref().unwrap());
+        let (choice, db) = (self.draw.below(4), self.db.as_ref().unwrap());
         match choice {
             0 => db.compact_range(range).unwrap(),
             1 => db.wait_idle().unwrap(),
+            2 => drop(db.merge_once().unwrap()),
             _ => {
                 db.compact().unwrap();
                 let levels = db.stats().levels;
@@ -556,23 +559,35 @@ impl Run {
     }
 }
 
+/// Runs one option set on a place.
+fn check_setup(place: Place, index: usize, seed: u64) {
+    let setup = SETUPS[index];
+    let _seed = Seed(seed, format!("{setup:?}"));
+    let mut run = Run::new(place, setup, seed ^ ((index as u64) << 32));
+    for _ in 0..OPS_PER_RUN {
+        run.step();
+    }
+    run.finish();
+}
+
+/// Runs every option set without threads of its own, in memory.
+#[cfg(feature = "mutants")]
+pub(crate) fn check_alone(seed: u64) {
+    for index in (0..SETUPS.len()).filter(|index| SETUPS[*index].background_threads == 0) {
+        check_setup(Place::simulated(seed), index, seed);
+    }
+}
+
 /// Runs every option set on a place.
 fn check(runs: u64, place: fn(u64) -> Place) {
     for seed in first_seed()..first_seed() + runs {
-        for (index, setup) in SETUPS.into_iter().enumerate() {
-            let _seed = Seed(seed, format!("{setup:?}"));
-            let mut run = Run::new(place(seed), setup, seed ^ ((index as u64) << 32));
-            for _ in 0..OPS_PER_RUN {
-                run.step();
-            }
-            run.finish();
-        }
+        (0..SETUPS.len()).for_each(|index| check_setup(place(seed), index, seed));
     }
 }
 
 #[test]
 fn a_database_in_memory_behaves_as_a_map() {
-    check(runs(4), Place::simulated);
+    check(runs(RUNS), Place::simulated);
 }
 
 #[test]

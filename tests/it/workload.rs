@@ -35,7 +35,9 @@ pub(crate) enum Step {
     Flush,
     /// Merges everything.
     Compact,
-    /// Merges what is due.
+    /// Does one merge, as a thread does them while writes go on.
+    Merge,
+    /// Merges what is due when they rest.
     WaitIdle,
     /// Closes and opens anew.
     Reopen,
@@ -185,8 +187,12 @@ impl Script {
                 Step::Sync => db.sync()?,
                 Step::Flush => db.flush()?,
                 Step::Compact => db.compact()?,
+                // Neither makes anything durable by itself.
+                Step::Merge => {
+                    db.merge_once()?;
+                    continue;
+                }
                 Step::WaitIdle => {
-                    // Makes nothing durable by itself.
                     db.wait_idle()?;
                     continue;
                 }
@@ -216,8 +222,14 @@ impl Script {
     }
 
     /// Runs all steps, each again after an error, and says how many calls failed. A write that
-    /// failed for good ends the run, as nothing later may be acknowledged then.
-    pub(crate) fn insist(&self, disk: &SimDisk, options: &Options, history: &mut History) -> usize {
+    /// failed for good ends the run, as nothing later may be acknowledged then. Gives the database if
+    /// it was closed at the end, without an error.
+    pub(crate) fn insist(
+        &self,
+        disk: &SimDisk,
+        options: &Options,
+        history: &mut History,
+    ) -> (usize, Option<Db>) {
         let mut failures = 0;
         let mut again = |call: &mut dyn FnMut() -> Result<()>| {
             let mut tries = std::iter::repeat_with(call).take(3);
@@ -229,7 +241,7 @@ impl Script {
         let mut db = None;
         let open_again = |db: &mut Option<Db>| open(disk, options).map(|opened| *db = Some(opened));
         if !again(&mut || open_again(&mut db)) {
-            return failures;
+            return (failures, None);
         }
         for step in &self.steps {
             let handle = db.clone().unwrap();
@@ -249,8 +261,12 @@ impl Script {
                 Step::Sync => again(&mut || handle.sync()),
                 Step::Flush => again(&mut || handle.flush()),
                 Step::Compact => again(&mut || handle.compact()),
+                // Neither makes anything durable by itself.
+                Step::Merge => {
+                    again(&mut || handle.merge_once().map(drop));
+                    false
+                }
                 Step::WaitIdle => {
-                    // Makes nothing durable by itself.
                     again(&mut || handle.wait_idle());
                     false
                 }
@@ -258,7 +274,7 @@ impl Script {
                     let closed = handle.close();
                     db = None;
                     if closed.is_err() {
-                        return failures + 1;
+                        return (failures + 1, None);
                     }
                     history.durable = history.acked;
                     if !again(&mut || open_again(&mut db)) {
@@ -271,14 +287,14 @@ impl Script {
                 history.durable = history.acked;
             }
         }
-        if let Some(db) = db {
-            if db.close().is_ok() {
-                history.durable = history.acked;
-            } else {
-                failures += 1;
-            }
+        let is_open = db.is_some();
+        let closed = db.filter(|db| db.clone().close().is_ok());
+        if closed.is_some() {
+            history.durable = history.acked;
+        } else if is_open {
+            failures += 1;
         }
-        failures
+        (failures, closed)
     }
 
     /// Opens what is found after a crash, and checks that it is the state after one of the batches

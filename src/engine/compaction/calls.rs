@@ -116,6 +116,24 @@ impl Engine {
         }
     }
 
+    /// Does the merge that is due while writes go on; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub(crate) fn merge_once(&self) -> Result<bool> {
+        self.check_open()?;
+        self.check_poison()?;
+        let mut tree = lock(&self.tree);
+        if tree.compactions.is_exclusive {
+            return Ok(false);
+        }
+        let plan = self.pick(&tree, false, self.meter.credit());
+        let claim = plan.and_then(|plan| self.claim(&mut tree, plan));
+        drop(tree);
+        claim.map_or(Ok(false), |claim| self.run_claim(&claim).map(|()| true))
+    }
+
     /// Waits until no other job runs, and lets none start.
     fn be_alone(&self) -> Result<Exclusive<'_>> {
         let mut tree = lock(&self.tree);

@@ -132,6 +132,12 @@ impl SimDisk {
         self.state().plan = plan::Plan::default();
     }
 
+    /// The first call that failed because that is planned, in words.
+    #[must_use]
+    pub fn failed_call(&self) -> Option<String> {
+        self.state().plan.failed_call.clone()
+    }
+
     /// Lets every opening of this file fail, and every read that does not come out of a map.
     pub fn fail_reads(&self, name: FileName, fail: bool) {
         let mut state = self.state();

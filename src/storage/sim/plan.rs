@@ -112,6 +112,8 @@ pub(super) struct Plan {
     pub(super) map_checks: u64,
     /// At which of these questions one lacks a page.
     pub(super) map_fault: Option<u64>,
+    /// The first call that failed because of it.
+    pub(super) failed_call: Option<String>,
 }
 
 #[derive(Clone, Debug)]

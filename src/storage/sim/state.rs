@@ -116,8 +116,11 @@ impl State {
                 self.check_power(boot).map(|()| 0)
             }
         };
-        let kind = answer.as_ref().map_err(io::Error::kind);
-        self.note(&format!("{} {fate:?} {kind:?}", describe(call)));
+        let (kind, described) = (answer.as_ref().map_err(io::Error::kind), describe(call));
+        self.note(&format!("{described} {fate:?} {kind:?}"));
+        if let Fate::Fails(_) = fate {
+            self.plan.failed_call.get_or_insert(described);
+        }
         answer
     }
 
