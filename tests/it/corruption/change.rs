@@ -3,6 +3,7 @@
 use tinydb::internals::file_name::FileName;
 
 use super::Files;
+use crate::python::decoded::blocks_of_table;
 
 /// What is done to one file.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,12 @@ pub(super) enum Change {
         other: usize,
         len: usize,
     },
+    /// Two blocks of a table change places.
+    SwapBlocks {
+        at: usize,
+        other: usize,
+        len: usize,
+    },
     Cut {
         len: usize,
     },
@@ -32,6 +39,15 @@ pub(super) enum Change {
     SwapWith(FileName),
     /// The file also stands under another name.
     CopyAs(FileName),
+}
+
+/// How much a change touches, and so how many of its kind there are: the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scale {
+    Byte,
+    Sector,
+    /// A file, or a block of a table.
+    Whole,
 }
 
 impl Change {
@@ -56,6 +72,9 @@ impl Change {
             for len in [1, 7, 8, 48, 511, 4096] {
                 all.extend([0, 0xA5].map(|byte| (*name, Self::Append { len, byte })));
             }
+            if let FileName::Table(_) = name {
+                all.extend(block_swaps(bytes).into_iter().map(|swap| (*name, swap)));
+            }
             all.push((*name, Self::Gone));
             for other in files.keys().filter(|other| *other != name) {
                 all.push((*name, Self::CopyOf(*other)));
@@ -74,6 +93,15 @@ impl Change {
         all
     }
 
+    /// How much it touches.
+    pub(super) fn scale(self) -> Scale {
+        match self {
+            Self::Xor { .. } | Self::Cut { .. } | Self::Zero { len: 1, .. } => Scale::Byte,
+            Self::Zero { .. } | Self::Swap { .. } => Scale::Sector,
+            _ => Scale::Whole,
+        }
+    }
+
     /// Does it; false if that changes nothing.
     pub(super) fn apply(self, files: &mut Files, name: FileName) -> bool {
         let before = files[&name].clone();
@@ -86,7 +114,7 @@ impl Change {
         match self {
             Self::Xor { at, mask } => bytes[at] ^= mask,
             Self::Zero { at, len } => bytes[at..end(at, len)].fill(0),
-            Self::Swap { at, other, len } => {
+            Self::Swap { at, other, len } | Self::SwapBlocks { at, other, len } => {
                 let len = end(at, len) - at;
                 bytes[other..other + len].copy_from_slice(&before[at..at + len]);
                 bytes[at..at + len].copy_from_slice(&before[other..other + len]);
@@ -104,4 +132,26 @@ impl Change {
         }
         files[&name] != before
     }
+}
+
+/// The blocks of a table that fit into each other's places, two and two.
+fn block_swaps(table: &[u8]) -> Vec<Change> {
+    let blocks = blocks_of_table(table);
+    // With the room behind it; nothing is known of what follows the last one.
+    let rooms = blocks.iter().skip(1).map(|(at, _)| *at).chain([usize::MAX]);
+    let rooms: Vec<_> =
+        blocks.iter().zip(rooms).map(|((at, len), next)| (*at, *len, next)).collect();
+    let mut swaps = Vec::new();
+    for (number, &(at, len, next)) in rooms.iter().enumerate() {
+        for &(other, other_len, other_next) in &rooms[..number] {
+            let longer = len.max(other_len);
+            let fits = |at: usize, len: usize, next: usize| {
+                len == longer || next != usize::MAX && at + longer <= next
+            };
+            if fits(at, len, next) && fits(other, other_len, other_next) {
+                swaps.push(Change::SwapBlocks { at, other, len: longer });
+            }
+        }
+    }
+    swaps
 }
