@@ -20,6 +20,8 @@ mod gate;
 #[cfg(unix)]
 mod kill;
 mod model;
+#[cfg(feature = "mutants")]
+mod mutants;
 #[cfg(target_os = "linux")]
 mod power;
 mod python;

@@ -272,7 +272,7 @@ fn append(log: &mut Vec<u8>, seed: u64, record: &Record<'_>, synced_upto: u64) {
 }
 
 #[test]
-fn a_log_in_the_middle_that_lost_its_end_is_refused_if_a_later_one_proves_it_whole() {
+pub(crate) fn a_log_in_the_middle_that_lost_its_end_is_refused_if_a_later_one_proves_it_whole() {
     let logged = logged(Durability::Buffered, false, 6, 30);
     for is_proven in [true, false] {
         let (older, name, newer) = split(&logged, 3, is_proven);
@@ -324,7 +324,7 @@ fn check_middle(disk: &SimDisk, named: FileName, is_proven: bool, whole: usize) 
 }
 
 #[test]
-fn a_deleted_newest_manifest_is_noticed_by_a_log() {
+pub(crate) fn a_deleted_newest_manifest_is_noticed_by_a_log() {
     let disk = SimDisk::new(10);
     let db = open(&disk, Options::new()).unwrap();
     db.put("a", "1").unwrap();

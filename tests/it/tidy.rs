@@ -10,7 +10,7 @@ use std::process::Command;
 /// The rooms of `src/`, lowest floor first. A room may use itself and the floors below it; rooms
 /// on one floor are strangers.
 const FLOORS: &[&[&str]] = &[
-    &["cpu", "sync"],
+    &["cpu", "mutants", "sync"],
     &["format"],
     &["error"],
     &["value"],
@@ -39,6 +39,10 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("src/storage/guard.rs", "the handler of SIGBUS"),
     ("src/storage/mmap.rs", "mapping a file"),
 ];
+
+/// The only files that may ask for the feature `mutants`: others only mark places with `mutant!`,
+/// which leaves nothing without it.
+const FILES_THAT_NAME_MUTANTS: &[&str] = &["src/internals.rs", "src/lib.rs", "src/mutants.rs"];
 
 /// Rooms that may hold a lock. A read takes none: in `memtable` it is the writer's, in `storage`
 /// the simulated disk's. `sync` only names them.
@@ -118,6 +122,13 @@ fn locks_live_in_the_rooms_that_need_them() {
             words(line).any(|word| matches!(word, "Mutex" | "RwLock" | "Condvar"))
         })
     }));
+}
+
+#[test]
+fn mutants_hide_in_their_macro() {
+    let rust = files(&["src"], "rs");
+    let others = rust.iter().filter(|file| !FILES_THAT_NAME_MUTANTS.contains(&&*file.path));
+    expect_none(others.flat_map(|file| complain(&file.path, &code(&file.text), names_mutants)));
 }
 
 #[test]
@@ -240,6 +251,10 @@ fn missing_header(path: &str, text: &str) -> Vec<String> {
     (["Spec: ", "I/O: ", "Unsafe: "].iter().filter(lacks))
         .map(|part| format!("{path}: the header's last paragraph has no `{part}`"))
         .collect()
+}
+
+fn names_mutants(line: &str) -> bool {
+    words(line).any(|word| ["mutants", "Mutant", "switch_on", "is_on"].contains(&word))
 }
 
 fn is_unfinished(line: &str) -> bool {
@@ -420,6 +435,9 @@ fn a_bad_line_is_seen() {
     check(is_unfinished, &format!("{}!()", "todo"), true);
     check(is_unfinished, &format!("// {}: later", concat!("FIX", "ME")), true);
     check(is_unfinished, "fn todo() {}", false);
+    check(names_mutants, "#[cfg(feature = \"mutants\")]", true);
+    check(names_mutants, "if crate::mutants::is_on(Mutant::A) {", true);
+    check(names_mutants, "mutant!(A, return);", false);
     check(names_a_machine, &format!("see /{}/notes", "root"), true);
     check(names_a_machine, &format!("cd \"/{}/x\"", "tmp"), true);
     check(names_a_machine, "target/tmp/x and https://example.org/work/x", false);

@@ -11,7 +11,7 @@ mod ingest;
 mod merge;
 mod multi_get;
 mod opening;
-mod operators;
+pub(crate) mod operators;
 mod range_delete;
 mod table_writer;
 mod threads;

@@ -23,7 +23,7 @@ fn check_other_name(options: Options, dir: &std::path::Path) {
 }
 
 #[test]
-fn the_name_is_stored_at_the_first_open_with_an_operator_and_survives() {
+pub(crate) fn the_name_is_stored_at_the_first_open_with_an_operator_and_survives() {
     for way in 0..3 {
         let (dir, db) = temporary(without());
         db.put("k", "v").unwrap();
