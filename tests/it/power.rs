@@ -62,6 +62,7 @@ fn check(mkfs: &str, cuts: u64, draw: &mut Draw) -> Result<i64, String> {
         if shut_down.is_err() {
             child.kill().unwrap();
         }
+        let before = acked - acked % 5;
         // What it said until it met the error, and then it ends.
         for line in lines {
             acked = line.parse::<i64>().unwrap_or(acked).max(acked);
@@ -72,8 +73,10 @@ fn check(mkfs: &str, cuts: u64, draw: &mut Draw) -> Result<i64, String> {
         let mounted = Mounted::new(&image, &at)?;
         let db = options().open(&path).unwrap();
         let found = counted(&db);
-        // Every fifth batch was synced.
-        let least = durable.max(acked - acked % 5);
+        // Every fifth batch was synced. The sync that the cut meets may succeed all the same, and then it is
+        // the last that does: XFS looks whether it is shut down and then whether there is anything
+        // left to write, which the shutdown threw away meanwhile. After a power cut nobody hears of it.
+        let least = durable.max(before).max(acked - acked % 5 - 5);
         assert!((least..=acked + 1).contains(&found), "cut {cut}: {found}, {least} to {acked} + 1");
         assert!(db.verify().unwrap().is_ok());
         durable = found;
