@@ -60,9 +60,9 @@ impl SimDisk {
         Self { state: Arc::new(Mutex::new(State::new(seed))), boot: 0 }
     }
 
-    /// How many calls that change the disk were made since it was started: [`Storage`]'s
-    /// `create_root`, `create`, `rename`, `remove`, `sync_dir`, `lock` and `set_aside` (two: the
-    /// rename and the sync), and [`StorageFile`]'s `write_at` and `sync`. The first has the number 0.
+    /// How many calls that change the disk were made since it was started: [`Storage`]'s `create_root`,
+    /// `create`, `rename`, `remove`, `sync_dir`, `lock` and `set_aside` (two: the rename and the sync),
+    /// and [`StorageFile`]'s `write_at` and `sync`. The first has the number 0.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.state().calls
@@ -96,8 +96,7 @@ impl SimDisk {
         Self { state: Arc::clone(&self.state), boot: state.boot }
     }
 
-    /// A copy of the disk with a chance of its own, unlocked: what happens to one of the two
-    /// does not happen to the other.
+    /// A copy of the disk with a chance of its own, unlocked: what happens to one happens to it alone.
     #[must_use]
     pub fn fork(&self, seed: u64) -> Self {
         let mut state = self.state().clone();
@@ -115,8 +114,7 @@ impl SimDisk {
         self.state().plan.faults.push(PlannedFault { call, lasting: true, fault });
     }
 
-    /// How often guarded maps were asked whether their pages were there, since the disk was started or
-    /// nothing was planned.
+    /// How often guarded maps were asked for their pages, since the start or `plan_nothing`.
     #[must_use]
     pub fn map_checks(&self) -> u64 {
         self.state().plan.map_checks
