@@ -41,7 +41,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As a flush; [`Error::Corrupt`](crate::Error::Corrupt) if a table can't be read: then all tables stay.
+    /// As a flush; [`Error::Corrupt`] if a table can't be read: then all tables stay.
     pub(crate) fn compact(&self) -> Result<()> {
         self.flush_memtables()?;
         let _exclusive = self.be_alone()?;
