@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::batch::WriteBatch;
 use crate::engine::{Engine, Hit, Now, Stats, VerifyReport};
 use crate::error::{Error, Result};
-use crate::iter::{Cursor, Entry, Iter, Prefix};
+use crate::iter::{Cursor, Entry, Iter, KeyCursor, Prefix};
 use crate::options::{Durability, Options};
 use crate::range::KeyRange;
 use crate::snapshot::Snapshot;
@@ -271,6 +271,12 @@ impl Db {
     #[must_use]
     pub fn cursor(&self) -> Cursor<'static> {
         Cursor::new(self.engine().pin())
+    }
+
+    /// A cursor over all keys, on none yet, which never looks at a value.
+    #[must_use]
+    pub fn key_cursor(&self) -> KeyCursor<'static> {
+        KeyCursor::new(self.engine().pin())
     }
 
     /// Pins this moment for reading. O(1).

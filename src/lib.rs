@@ -50,7 +50,7 @@ pub use engine::{
 };
 pub use error::{Error, FormatError, Result};
 pub use hooks::{Clock, CompactionFilter, Decision, MergeError, MergeOperator};
-pub use iter::{Cursor, Entry, Iter};
+pub use iter::{Cursor, Entry, Iter, KeyCursor};
 pub use options::{
     Access, ChecksumPolicy, CompactionStyle, Durability, LogRecovery, Options, ReadMode,
 };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, Hit, Now, Pin};
 use crate::error::{Error, Result};
-use crate::iter::{Cursor, Entry, Iter};
+use crate::iter::{Cursor, Entry, Iter, KeyCursor};
 use crate::range::KeyRange;
 use crate::value::{SmallBytes, Value};
 
@@ -130,6 +130,12 @@ impl Snapshot {
     #[must_use]
     pub fn cursor(&self) -> Cursor<'_> {
         Cursor::new(self.pin().cloned())
+    }
+
+    /// A cursor over all keys, on none yet, which never looks at a value.
+    #[must_use]
+    pub fn key_cursor(&self) -> KeyCursor<'_> {
+        KeyCursor::new(self.pin().cloned())
     }
 }
 

@@ -27,6 +27,7 @@ use crate::value::Value;
 
 mod concat;
 mod edges;
+mod folded;
 mod masked;
 mod merging;
 mod operands;

@@ -17,17 +17,17 @@
 //! # Invariants
 //!
 //! - While a row of the run is shown, the run stands on that row. While a folded value is shown, the
-//!   run stands on a row behind the key's newest one: of the same key, or the first behind it.
+//!   run stands on a row behind the key's newest one: of the same key, or the first behind it. If only
+//!   keys are asked for it may still stand on the newest one, as nothing was folded.
 //! - Of a key with many versions only a few are walked; then a seek goes past the others.
 //! - A walk ends whatever the rows are: each seek on the way comes further than the one before.
 //! - After an error every move gives that error again, until a seek.
 //!
 //! Spec: `format-spec/02-rows.md`. I/O: none of its own. Unsafe: none.
 
-use bytes::Bytes;
-
 use crate::cursor::edges::Edges;
-use crate::cursor::{Cursor, Location, Operands};
+use crate::cursor::folded::Folded;
+use crate::cursor::{Cursor, Location};
 use crate::error::{Error, Result};
 use crate::format::row::Kind;
 use crate::hooks::Merger;
@@ -51,6 +51,8 @@ pub(crate) struct VisibleCursor<C> {
     key: Vec<u8>,
     /// How far the seeks of the walk have come.
     edges: Edges,
+    /// Nobody asks for values: nothing is folded.
+    keys_only: bool,
 }
 
 /// What a visible cursor shows.
@@ -61,16 +63,6 @@ enum Shown {
     Row,
     /// A value that was folded of operands.
     Folded,
-}
-
-/// A value that was folded of operands, and its key.
-#[derive(Debug, Default)]
-struct Folded {
-    key: Vec<u8>,
-    /// The seqno of the newest operand.
-    seqno: u64,
-    value: Bytes,
-    operands: Operands,
 }
 
 /// What the newest version of a key says.
@@ -94,7 +86,13 @@ impl<C: Cursor> VisibleCursor<C> {
             error: None,
             key: Vec::new(),
             edges: Edges::default(),
+            keys_only: false,
         }
+    }
+
+    /// The same, off its rows, for somebody who asks for no value.
+    pub(crate) fn keys_only(self) -> Self {
+        Self { keys_only: true, ..self }
     }
 
     /// Moves to the first row.
@@ -312,24 +310,12 @@ impl<C: Cursor> VisibleCursor<C> {
         Ok(Shown::Nothing)
     }
 
-    /// From the newest operand of a key, folds it with all that it stands on.
+    /// From the newest operand of a key, folds it with all that it stands on, if anybody asks for it.
     fn fold(&mut self) -> Result<Shown> {
-        let Self { run, folded, .. } = self;
-        folded.key.clear();
-        folded.key.extend_from_slice(run.key());
-        folded.seqno = run.seqno();
-        folded.operands.clear();
-        let Some(merger) = &self.merger else {
-            return Err(Error::NoMergeOperator { key: run.key().to_vec() });
-        };
-        while run.valid() && run.kind() == Kind::Merge && run.key() == folded.key {
-            folded.operands.add(&folded.key, run.seqno(), run.value(), merger)?;
-            run.next()?;
+        self.folded.begin(&self.run);
+        if !self.keys_only {
+            self.folded.fold(&mut self.run, self.merger.as_ref(), self.now_secs)?;
         }
-        let is_put = run.valid() && run.kind() == Kind::Put && run.key() == folded.key;
-        let has_base = is_put && !has_expired(run.expires_at(), self.now_secs);
-        let existing = if has_base { Some(run.value()) } else { None };
-        folded.value = folded.operands.fold(&folded.key, existing, merger)?.into();
         Ok(Shown::Folded)
     }
 
@@ -394,6 +380,6 @@ impl<C: Cursor> VisibleCursor<C> {
     }
 }
 
-const fn has_expired(expires_at: u64, now_secs: u64) -> bool {
+pub(super) const fn has_expired(expires_at: u64, now_secs: u64) -> bool {
     expires_at != 0 && expires_at <= now_secs
 }

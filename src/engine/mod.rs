@@ -76,6 +76,7 @@ pub use inspect::{HookStats, JobStats, LevelStats, RecoveryStats, RunningJob, St
 pub(crate) use read::Now;
 pub(crate) use repair::repair;
 pub use repair::{Finding, KeptFile, RepairReport, SetAside};
+pub(crate) use run::Wanted;
 pub(crate) use scan::Scan;
 pub use verify::{Problem, VerifyReport};
 pub(crate) use view::{Pin, View};

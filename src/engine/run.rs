@@ -24,16 +24,25 @@ pub(super) enum Run {
     Tables(Range<usize>),
 }
 
+/// What a scan is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Entries,
+    /// Nobody looks at values.
+    Keys,
+}
+
 /// The tables of a level, for a cursor that walks one after the other.
 #[derive(Debug)]
 pub(crate) struct LevelTables {
     tables: Vec<Arc<TableHandle>>,
+    wanted: Wanted,
 }
 
 impl LevelTables {
     /// These tables, which hold disjoint ranges of keys in ascending order.
-    pub(super) const fn new(tables: Vec<Arc<TableHandle>>) -> Self {
-        Self { tables }
+    pub(super) const fn new(tables: Vec<Arc<TableHandle>>, wanted: Wanted) -> Self {
+        Self { tables, wanted }
     }
 }
 
@@ -50,8 +59,13 @@ impl Parts for LevelTables {
 
     fn open(&self, part: usize) -> Result<Option<TableCursor>> {
         let Some(handle) = self.tables.get(part) else { return Ok(None) };
-        Ok(Some(TableCursor::new(Arc::clone(handle.table()?))))
+        open_table(handle, self.wanted).map(Some)
     }
+}
+
+fn open_table(handle: &TableHandle, wanted: Wanted) -> Result<TableCursor> {
+    let cursor = TableCursor::new(Arc::clone(handle.table()?));
+    Ok(if wanted == Wanted::Keys { cursor.keys_only() } else { cursor })
 }
 
 /// A position in a memtable, in a table or in a level.
@@ -74,11 +88,14 @@ pub(crate) enum RunCursor {
 
 impl PlainRun {
     /// A cursor over the tables of a run of `version`.
-    pub(super) fn over(version: &Version, run: &Range<usize>) -> Result<Self> {
+    pub(super) fn over(version: &Version, run: &Range<usize>, wanted: Wanted) -> Result<Self> {
         let tables = version.tables().get(run.clone()).unwrap_or_default();
         Ok(match tables {
-            [only] => Self::Table(Box::new(TableCursor::new(Arc::clone(only.table()?)))),
-            tables => Self::Level(Box::new(ConcatCursor::new(LevelTables::new(tables.to_vec())))),
+            [only] => Self::Table(Box::new(open_table(only, wanted)?)),
+            tables => {
+                let tables = LevelTables::new(tables.to_vec(), wanted);
+                Self::Level(Box::new(ConcatCursor::new(tables)))
+            }
         })
     }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::run::{LevelTables, PlainRun, Run, RunCursor};
+use super::run::{LevelTables, PlainRun, Run, RunCursor, Wanted};
 use super::view::{Pin, View};
 use crate::cursor::{ConcatCursor, Location, MergingCursor, VisibleCursor};
 use crate::error::Result;
@@ -227,7 +227,7 @@ impl Pin {
     /// # Errors
     ///
     /// As opening a table.
-    pub(crate) fn scan(&self) -> Result<Scan> {
+    pub(crate) fn scan(&self, wanted: Wanted) -> Result<Scan> {
         let mask = self.view.mask(self.seqno)?;
         let mut cursors = Vec::new();
         let mut runs = Vec::new();
@@ -238,7 +238,7 @@ impl Pin {
             runs.push(Run::Memtable(Arc::clone(memtable)));
         }
         for run in self.view.version.run_ranges() {
-            cursors.push(PlainRun::over(&self.view.version, run)?.masked(mask.as_ref()));
+            cursors.push(PlainRun::over(&self.view.version, run, wanted)?.masked(mask.as_ref()));
             runs.push(Run::Tables(run.clone()));
         }
         if self.view.version.run_count() > 1 {
@@ -246,11 +246,11 @@ impl Pin {
         }
         let only = if cursors.len() == 1 { cursors.pop() } else { None };
         let cursor = match only {
-            Some(RunCursor::Table(table)) => ScanCursor::Table(self.visible(*table)),
-            Some(RunCursor::Level(level)) => ScanCursor::Level(self.visible(*level)),
+            Some(RunCursor::Table(table)) => ScanCursor::Table(self.visible(*table, wanted)),
+            Some(RunCursor::Level(level)) => ScanCursor::Level(self.visible(*level, wanted)),
             other => {
                 cursors.extend(other);
-                ScanCursor::Merged(self.visible(MergingCursor::new(cursors)))
+                ScanCursor::Merged(self.visible(MergingCursor::new(cursors), wanted))
             }
         };
         let (walk, view) = (Walk::default(), Arc::clone(&self.view));
@@ -258,8 +258,10 @@ impl Pin {
     }
 
     /// What this pin sees of `run`.
-    fn visible<C: crate::cursor::Cursor>(&self, run: C) -> VisibleCursor<C> {
-        VisibleCursor::new(run, self.seqno, self.now_secs, self.view.merger.clone())
+    fn visible<C: crate::cursor::Cursor>(&self, run: C, wanted: Wanted) -> VisibleCursor<C> {
+        let merger = self.view.merger.clone();
+        let cursor = VisibleCursor::new(run, self.seqno, self.now_secs, merger);
+        if wanted == Wanted::Keys { cursor.keys_only() } else { cursor }
     }
 
     /// The value that `scan` shows, borrowed from this pin's own data, if it lies in some.

@@ -9,7 +9,7 @@
 
 use std::marker::PhantomData;
 
-use crate::engine::{Pin, Scan};
+use crate::engine::{Pin, Scan, Wanted};
 use crate::error::{Error, Result};
 
 /// A position among the entries of a snapshot: the fastest way to walk them.
@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Cursor<'s> {
     state: State,
+    wanted: Wanted,
     /// A snapshot's cursor may not outlive it, so that later versions may borrow from it.
     snapshot: PhantomData<&'s Pin>,
 }
@@ -49,14 +50,19 @@ enum State {
 
 impl Cursor<'_> {
     pub(crate) fn new(pin: Result<Pin>) -> Self {
+        Self::of(pin, Wanted::Entries)
+    }
+
+    /// A cursor that may lack values.
+    pub(super) fn of(pin: Result<Pin>, wanted: Wanted) -> Self {
         let state = pin.map_or_else(State::Refused, State::Pinned);
-        Self { state, snapshot: PhantomData }
+        Self { state, wanted, snapshot: PhantomData }
     }
 
     /// The scan, opened now if need be.
     fn open(&mut self) -> Result<&mut Scan> {
         if let State::Pinned(pin) | State::Failed(pin, _) = &self.state {
-            self.state = match pin.scan() {
+            self.state = match pin.scan(self.wanted) {
                 Ok(scan) => State::Open(Box::new(scan)),
                 Err(error) => State::Failed(pin.clone(), error),
             };

@@ -17,14 +17,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::engine::{Pin, Scan};
+use crate::engine::{Pin, Scan, Wanted};
 use crate::error::{Error, Result};
 use crate::range::KeyRange;
 use crate::value::{SmallBytes, Value};
 
 mod cursor;
+mod key_cursor;
 
 pub use cursor::Cursor;
+pub use key_cursor::KeyCursor;
 
 /// One key with its value.
 #[derive(Clone)]
@@ -186,7 +188,7 @@ impl<'s> Iter<'s> {
         let found = if let Some(scan) = &mut self.front {
             scan.next()?
         } else {
-            let scan = self.front.insert(Box::new(source.pin().scan()?));
+            let scan = self.front.insert(Box::new(source.pin().scan(Wanted::Entries)?));
             match &self.start {
                 Bound::Unbounded => scan.seek_first()?,
                 Bound::Included(start) => scan.seek(start)?,
@@ -212,7 +214,7 @@ impl<'s> Iter<'s> {
         let found = if let Some(scan) = &mut self.back {
             scan.prev()?
         } else {
-            let scan = self.back.insert(Box::new(source.pin().scan()?));
+            let scan = self.back.insert(Box::new(source.pin().scan(Wanted::Entries)?));
             match &self.end {
                 Bound::Unbounded => scan.seek_last()?,
                 Bound::Included(end) => scan.seek_for_prev(end)?,

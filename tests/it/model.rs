@@ -528,6 +528,23 @@ impl Run {
         let picture = self.picture();
         check_scan(self.db().iter(), picture.iter().map(borrowed));
         check_scan(self.db().iter().rev(), picture.iter().map(borrowed).rev());
+        let mut keys = self.db().key_cursor();
+        let mut is_on_key = keys.seek_first().unwrap();
+        for key in picture.keys() {
+            assert!(is_on_key && keys.key() == key);
+            is_on_key = keys.next().unwrap();
+        }
+        assert!(!is_on_key && !keys.valid());
+        is_on_key = keys.seek_last().unwrap();
+        for key in picture.keys().rev() {
+            assert!(is_on_key && keys.key() == key);
+            is_on_key = keys.prev().unwrap();
+        }
+        assert!(!is_on_key);
+        for key in picture.keys() {
+            assert!(keys.seek(key).unwrap() && keys.key() == key);
+            assert!(keys.seek_for_prev(key).unwrap() && keys.key() == key);
+        }
     }
 
     fn reopen(&mut self) {

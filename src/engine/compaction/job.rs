@@ -25,7 +25,7 @@ use crate::engine::outputs::{Outputs, record_of, remove_tables};
 use crate::engine::publish::Edit;
 use crate::engine::range_deletes::RangeDeletes;
 use crate::engine::retention::{self, Retention, Sink};
-use crate::engine::run::{LevelTables, PlainRun, RunCursor};
+use crate::engine::run::{LevelTables, PlainRun, RunCursor, Wanted};
 use crate::engine::version::{TableHandle, Version};
 use crate::error::{Error, Result};
 use crate::format::data_block;
@@ -96,7 +96,10 @@ impl Job {
             }
             let run = match run {
                 [only] => PlainRun::Table(Box::new(TableCursor::new(Arc::clone(only.table()?)))),
-                run => PlainRun::Level(Box::new(ConcatCursor::new(LevelTables::new(run.to_vec())))),
+                run => PlainRun::Level(Box::new(ConcatCursor::new(LevelTables::new(
+                    run.to_vec(),
+                    Wanted::Entries,
+                )))),
             };
             cursors.push(run.masked(mask));
         }

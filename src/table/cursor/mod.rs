@@ -20,6 +20,7 @@ use bytes::Bytes;
 use super::reader::Table;
 use crate::error::Result;
 use crate::format::data_block::DataBlock;
+use crate::format::row::Kind;
 use crate::storage::Slice;
 
 mod ahead;
@@ -79,6 +80,8 @@ pub(crate) struct TableCursor {
     block_index: usize,
     direction: Direction,
     ahead: Ahead,
+    /// Nobody asks for the values of Puts: those out of line are not read.
+    keys_only: bool,
 }
 
 impl TableCursor {
@@ -98,7 +101,13 @@ impl TableCursor {
             block_index: 0,
             direction: Direction::Forward,
             ahead: Ahead::default(),
+            keys_only: false,
         }
+    }
+
+    /// The same, off its rows, for somebody who asks for no value of a Put.
+    pub(crate) fn keys_only(self) -> Self {
+        Self { keys_only: true, ..self }
     }
 
     fn block_count(&self) -> usize {
@@ -191,7 +200,7 @@ impl TableCursor {
             Ok(row) => row,
             Err(error) => return Err(self.table.corrupt(self.base, error)),
         };
-        self.long_value = if is_long {
+        self.long_value = if is_long && !(self.keys_only && kind == Kind::Put) {
             let reference = bytes.get(value.clone()).unwrap_or_default();
             Some(long_value(&self.table, reference, self.base)?)
         } else {

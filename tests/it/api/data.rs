@@ -3,9 +3,14 @@
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::time::Duration;
 
-use tinydb::{ChecksumPolicy, Db, Durability, Error, KeyRange, Options, ReadMode, WriteBatch};
+use tinydb::internals::SimDisk;
+use tinydb::internals::file_name::FileName;
+use tinydb::internals::table_file::{FOOTER_LEN, REGION_VALUES, TableFile};
+use tinydb::{
+    ChecksumPolicy, Db, Durability, Error, KeyRange, Options, ReadMode, WriteBatch, merge,
+};
 
-use super::{Pair, check_error, keys, pairs, temporary};
+use super::{Pair, check_error, keys, pairs, simulated, temporary};
 
 fn buffered() -> Options {
     Options::new().durability(Durability::Buffered)
@@ -319,4 +324,54 @@ fn keys_that_share_only_the_head_of_a_tie_are_found() {
         check_data(&options, &data);
         check_data(&options.filter_bits_per_key(0), &data);
     }
+}
+
+/// Nothing but keys, of a table whose long values are all broken and in a database that no longer
+/// knows its merge operator.
+#[test]
+fn a_key_cursor_reads_no_value() {
+    let disk = SimDisk::new(1);
+    let db = simulated(&disk, buffered().merge_operator(merge::Append::new("+")));
+    let count = 300;
+    let name = |number: u32| format!("key {number:04}").into_bytes();
+    for number in 0..count {
+        match number % 3 {
+            0 => db.put(name(number), vec![b'v'; 5_000]).unwrap(),
+            1 => db.put(name(number), "short").unwrap(),
+            _ => db.merge(name(number), "operand").unwrap(),
+        }
+    }
+    db.flush().unwrap();
+    db.close().unwrap();
+    let disk = disk.reboot();
+    let is_table = |name: &FileName| matches!(name, FileName::Table(_));
+    for table in disk.file_names().into_iter().filter(is_table) {
+        let mut bytes = disk.read_file(table).unwrap();
+        let footer = &bytes[bytes.len() - FOOTER_LEN..];
+        let file = TableFile::parse(&bytes, footer, bytes.len() as u64).unwrap();
+        let values = file.region(REGION_VALUES).unwrap();
+        let (start, len) = (values.offset.get(), values.len.get());
+        let range = usize::try_from(start).unwrap()..usize::try_from(start + len).unwrap();
+        bytes[range].fill(b'x');
+        disk.write_file(table, bytes);
+    }
+    let db = simulated(&disk, buffered());
+    let snapshot = db.snapshot();
+    for mut keys in [db.key_cursor(), snapshot.key_cursor()] {
+        let mut is_on_key = keys.seek_first().unwrap();
+        for number in 0..count {
+            assert!(is_on_key && keys.key() == name(number));
+            is_on_key = keys.next().unwrap();
+        }
+        assert!(!is_on_key && keys.seek_last().unwrap());
+        for number in (0..count).rev() {
+            assert_eq!(keys.key(), name(number));
+            is_on_key = keys.prev().unwrap();
+        }
+        assert!(!is_on_key && keys.seek(name(6)).unwrap() && keys.seek_for_prev(name(8)).unwrap());
+    }
+    // Whoever asks for values is told.
+    check_error(db.get(name(0)), "Corrupt");
+    check_error(db.cursor().seek_first(), "Corrupt");
+    check_error(db.get(name(2)), "NoMergeOperator");
 }
