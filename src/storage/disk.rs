@@ -486,6 +486,7 @@ mod tests {
         fs::write(dir.path().join("LOCK"), "a holder with a very long name, who is gone").unwrap();
         let guard = disk.lock().unwrap();
         let text = fs::read_to_string(dir.path().join("LOCK")).unwrap();
+        assert!(!text.contains("gone"), "nothing of a longer text is left: {text}");
         assert!(text.starts_with(&format!("pid {}", std::process::id())), "{text}");
         match Disk::new(dir.path()).lock() {
             Err(Error::Locked { path, holder }) => {
